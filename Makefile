@@ -1,0 +1,70 @@
+# `make help` lists the targets. Everything they need is installed below .venv/ or cached in
+# $(PALM_CACHE), which survives `make clean`.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export PALM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/palm-operator
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),$(PALM_CACHE)/uv-$(UV_VERSION)/bin/uv)
+BIN := .venv/bin
+SOURCES := operator trainer-image evaluator-image devcluster tests
+
+# One thread per process: OpenMP's barriers cost more than a second core brings here.
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help setup demo test check format generate verify bench lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(PALM_CACHE)/uv-$(UV_VERSION)/bin/uv:
+	@echo "Installing uv $(UV_VERSION) into $(PALM_CACHE)"
+	@python3 -m venv "$(PALM_CACHE)/uv-$(UV_VERSION)"
+	@"$(PALM_CACHE)/uv-$(UV_VERSION)/bin/pip" install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.complete: pyproject.toml constraints.txt | $(UV)
+	@echo "Installing the project and its dependencies into .venv (a minute or two; cached afterwards)"
+	@$(UV) venv -q --allow-existing --python 3.11 .venv
+	@$(UV) pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: .venv/.complete ## Make .venv with every command of the project
+
+demo: setup ## Run the main job end to end on the embedded cluster (first time: builds it, ~15 min)
+	@$(BIN)/palm-demo
+
+test: setup ## Pass all tests (first time: builds the embedded cluster)
+	@$(BIN)/palm-devcluster build
+	@$(BIN)/python -m palm_trainer.toy
+	@$(BIN)/pytest
+
+check: setup ## Lint, types, architecture
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Format the code and mend what lint can mend
+	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+generate: setup ## Write what is generated: the CRD and the chart's copy of it
+	@$(BIN)/python -m palm_operator.crd --write
+
+verify: check generate ## Check, and fail where generated files are stale
+	@git diff --exit-code -- crds charts || { echo "generated files are stale: commit what 'make generate' wrote" >&2; exit 1; }
+
+bench: setup ## Measure the core against bounds taken in the same run
+	@$(BIN)/python tests/bench/core.py
+
+lock: setup ## Rewrite constraints.txt with the newest versions that install together
+	@$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --upgrade -q \
+		--no-header --no-annotate --no-emit-find-links -o build/constraints.txt
+	@{ sed -n '/^#/p' constraints.txt; sed 's/+cpu//' build/constraints.txt; } > build/constraints.new
+	@mv build/constraints.new constraints.txt
+
+clean: ## Stop the embedded cluster and remove what make made here (the cache stays)
+	@if [ -x $(BIN)/palm-devcluster ]; then $(BIN)/palm-devcluster down --purge; fi
+	@rm -rf build .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

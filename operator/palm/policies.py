@@ -1,0 +1,83 @@
+"""Identity of policies: digests of what determines them, and names for people.
+
+The digest is the identity (S3 keys use it alone); the index in a name is for reading. What only
+decides where or when a policy is trained (image, parallelism, labels, storage) is not in it, so
+the same policy is never trained twice.
+"""
+
+from collections.abc import Sequence
+
+from palm.contract import (
+    AdapterSettings,
+    AffineMap,
+    EvaluationSettings,
+    PromptSource,
+    RewardFunction,
+    TrainingSettings,
+    digest_of,
+)
+
+_WEIGHT_DECIMALS = 12  # grids of two versions agree to 1e-15; policies differ by far more
+
+
+def policy_digest(
+    *,
+    base_model: str,
+    prompts: PromptSource,
+    rewards: Sequence[RewardFunction],
+    affine_maps: Sequence[AffineMap],
+    weights: Sequence[float],
+    settings: TrainingSettings,
+) -> str:
+    """Return the digest of all that determines a trained policy.
+
+    Args:
+        base_model: URI of the base model.
+        prompts: Training prompts.
+        rewards: Objectives in order, length d.
+        affine_maps: Raw reward to training units, length d.
+        weights: Weight vector in training units, length d.
+        settings: Everything of the optimisation.
+    """
+    return digest_of(
+        {
+            "baseModel": base_model,
+            "prompts": prompts.model_dump(mode="json", by_alias=True),
+            "rewards": [r.model_dump(mode="json", by_alias=True) for r in rewards],
+            "affineMaps": [m.model_dump(mode="json", by_alias=True) for m in affine_maps],
+            "weights": [round(w, _WEIGHT_DECIMALS) for w in weights],
+            "settings": settings.model_dump(mode="json", by_alias=True),
+        }
+    )
+
+
+def evaluation_digest(
+    *,
+    base_model: str,
+    policy_digest: str | None,
+    adapter: AdapterSettings | None,
+    prompts: PromptSource,
+    rewards: Sequence[RewardFunction],
+    settings: EvaluationSettings,
+) -> str:
+    """Return the digest of all that determines a result file; a stale file is recognised by it."""
+    return digest_of(
+        {
+            "baseModel": base_model,
+            "policy": policy_digest,
+            "adapter": adapter.model_dump(mode="json", by_alias=True) if adapter else None,
+            "prompts": prompts.model_dump(mode="json", by_alias=True),
+            "rewards": [r.model_dump(mode="json", by_alias=True) for r in rewards],
+            "settings": settings.model_dump(mode="json", by_alias=True),
+        }
+    )
+
+
+def calibration_digest(*, extremes: Sequence[str], evaluations: Sequence[str]) -> str:
+    """Return the digest of the payoff table of these extreme policies and their result files."""
+    return digest_of({"extremes": list(extremes), "evaluations": list(evaluations)})
+
+
+def policy_name(index: int, digest: str) -> str:
+    """Return ``w04-1f9c2a``: index in grid order, then the digest's first six digits."""
+    return f"w{index:02d}-{digest[:6]}"
