@@ -1,0 +1,1 @@
+"""A real Kubernetes cluster for development, made of ordinary processes on loopback."""

@@ -1,0 +1,106 @@
+"""What is installed into every cluster: the CRDs of KServe and Kueue, nothing of ours."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from palm_devcluster.components import CRD_MODULES, CrdModule
+from palm_devcluster.golang import Go, Progress, find_go
+from palm_devcluster.paths import cache_folder
+from palm_devcluster.pki import NODE_NAME
+
+_FIELD_MANAGER = "palm-devcluster"
+
+
+class AddonError(Exception):
+    """kubectl refused what every cluster should have."""
+
+
+def ensure_crds(progress: Progress) -> tuple[Path, ...]:
+    """Return one folder of CRD files per module, downloaded once."""
+    folders = {module: cache_folder() / "crds" / module.cache_key for module in CRD_MODULES}
+    missing = [module for module, folder in folders.items() if not folder.is_dir()]
+    if missing:
+        go = find_go(progress)
+        for module in missing:
+            progress(f"fetching the CRDs of {module.module} {module.version}")
+            _fetch(go, module, folders[module])
+    return tuple(folders.values())
+
+
+def install_crds(kubectl: Path, kubeconfig: Path, folders: Sequence[Path]) -> None:
+    """Apply the CRDs and wait until the API server serves them.
+
+    Raises:
+        AddonError: kubectl failed.
+    """
+    files = [word for folder in folders for word in ("-f", str(folder))]
+    owner = (f"--field-manager={_FIELD_MANAGER}", "--force-conflicts")
+    run_kubectl(kubectl, kubeconfig, "apply", "--server-side", *owner, *files)
+    run_kubectl(kubectl, kubeconfig, "wait", "--for=condition=Established", "--timeout=60s", *files)
+
+
+def missing_crds(kubectl: Path, kubeconfig: Path, folders: Sequence[Path]) -> frozenset[str]:
+    """Return the names of CRDs that the cluster does not serve."""
+    # A file is called <group>_<plural>.yaml, its CRD <plural>.<group>.
+    stems = [file.stem for folder in folders for file in folder.glob("*.yaml")]
+    wanted = {".".join(reversed(stem.split("_", 1))) for stem in stems}
+    listed = run_kubectl(kubectl, kubeconfig, "get", "crd", "-o", "name")
+    return frozenset(wanted - {line.rpartition("/")[2] for line in listed.split()})
+
+
+def node_trouble(kubectl: Path, kubeconfig: Path) -> str | None:
+    """Say why the process node is not Ready; None when it is."""
+    try:
+        text = run_kubectl(
+            kubectl, kubeconfig, "get", "node", NODE_NAME, "--ignore-not-found", "-o", "json"
+        )
+    except AddonError as error:
+        return str(error)
+    if not text.strip():
+        return f"node {NODE_NAME} is not registered"
+    for condition in json.loads(text).get("status", {}).get("conditions", ()):
+        if condition["type"] == "Ready":
+            ready = condition["status"] == "True"
+            return None if ready else f"node {NODE_NAME}: {condition.get('message', 'not Ready')}"
+    return f"node {NODE_NAME} has no condition Ready"
+
+
+def run_kubectl(kubectl: Path, kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
+    """Run kubectl and return what it printed.
+
+    Raises:
+        AddonError: It failed; the message holds what it said.
+    """
+    done = subprocess.run(
+        [str(kubectl), "--kubeconfig", str(kubeconfig), *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        # kubectl's discovery cache would otherwise be written to the user's home.
+        env={**os.environ, "KUBECACHEDIR": str(kubeconfig.parent / "kubectl-cache")},
+    )
+    if done.returncode != 0:
+        raise AddonError(f"`kubectl {' '.join(arguments)}` failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _fetch(go: Go, module: CrdModule, target: Path) -> None:
+    source = go.module_folder(module.module, module.version, expected_sum=module.sum)
+    files = [file for pattern in module.files for file in sorted(source.glob(pattern))]
+    if not files:
+        raise AddonError(f"{module.module} {module.version} has no {', '.join(module.files)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".crds-", dir=target.parent))
+    for file in files:
+        shutil.copyfile(file, draft / file.name)
+    draft.chmod(0o755)
+    try:
+        draft.rename(target)
+    except OSError:  # another process was faster
+        shutil.rmtree(draft)

@@ -1,0 +1,125 @@
+"""What the embedded cluster is made of: pinned Go modules and the programs built from them."""
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+_MODULES = Path(__file__).with_name("gomodules")
+_STRIP = ("-s", "-w")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One wrapper module and the programs it yields."""
+
+    name: str
+    version: str
+    packages: tuple[str, ...]
+    binaries: tuple[str, ...]
+    stamps: tuple[tuple[str, str], ...] = ()
+    expected_time: str = "about a minute"
+
+    @property
+    def module(self) -> Path:
+        """The folder of the wrapper's go.mod and go.sum."""
+        return _MODULES / self.name
+
+    @property
+    def ldflags(self) -> str:
+        """Linker flags: no debug tables, the version stamped in."""
+        return " ".join((*_STRIP, *(f"-X {name}={value}" for name, value in self.stamps)))
+
+    @property
+    def cache_key(self) -> str:
+        """Name of the cache folder; it changes with whatever changes the programs."""
+        parts = [(self.module / file).read_bytes() for file in ("go.mod", "go.sum")]
+        parts += [self.ldflags.encode(), " ".join(self.packages).encode()]
+        parts += [f"{platform.system()}/{platform.machine()}".encode()]
+        digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
+        return f"{self.name}-{self.version}-{digest[:12]}"
+
+
+@dataclass(frozen=True)
+class CrdModule:
+    """A Go module that is taken for its CRDs only."""
+
+    module: str
+    version: str
+    sum: str  # as in go.sum; the download is refused when it differs
+    files: tuple[str, ...]  # patterns of the CRD files inside the module
+
+    @property
+    def cache_key(self) -> str:
+        """Name of the cache folder; it changes with the version and the choice of files."""
+        digest = hashlib.sha256("\0".join((self.sum, *self.files)).encode()).hexdigest()
+        return f"{self.module.rsplit('/', 1)[-1]}-{self.version}-{digest[:12]}"
+
+
+def _kubernetes_stamps(version: str) -> tuple[tuple[str, str], ...]:
+    # Unstamped programs call themselves v0.0.0-master, which version checks of clients refuse.
+    major, minor, _ = version.split(".")
+    values = {
+        "gitVersion": f"v{version}",
+        "gitMajor": major,
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+        "buildDate": "2026-01-01T00:00:00Z",
+    }
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return tuple((f"{package}.{key}", values[key]) for package in packages for key in values)
+
+
+_KUBERNETES_PROGRAMS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubectl",
+)
+
+ETCD = Component("etcd", "3.6.14", ("go.etcd.io/etcd/server/v3",), ("etcd",))
+VERSITYGW = Component(
+    "versitygw",
+    "1.7.0",
+    ("github.com/versity/versitygw/cmd/versitygw",),
+    ("versitygw",),
+    (("main.Version", "v1.7.0"),),
+    "about two minutes",
+)
+HELM = Component(
+    "helm",
+    "4.3.1",
+    ("helm.sh/helm/v4/cmd/helm",),
+    ("helm",),
+    (("helm.sh/helm/v4/internal/version.version", "v4.3.1"),),
+    "about two minutes",
+)
+KUBERNETES = Component(
+    "kubernetes",
+    "1.36.4",
+    tuple(f"k8s.io/kubernetes/cmd/{program}" for program in _KUBERNETES_PROGRAMS),
+    _KUBERNETES_PROGRAMS,
+    _kubernetes_stamps("1.36.4"),
+    "5 to 20 minutes on two cores: two thousand packages",
+)
+
+# The small ones first: trouble with Go or the network shows early.
+COMPONENTS = (ETCD, VERSITYGW, HELM, KUBERNETES)
+
+CRD_MODULES = (
+    CrdModule(
+        "github.com/kserve/kserve",
+        "v0.20.0",
+        "h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug=",
+        (
+            "config/crd/full/serving.kserve.io_*.yaml",
+            "config/crd/full/clusterstoragecontainer/serving.kserve.io_*.yaml",
+        ),
+    ),
+    CrdModule(
+        "sigs.k8s.io/kueue",
+        "v0.19.2",
+        "h1:mPNzr37u0nwI7ikST5QQl5gg6EgtYOAvC9ZbTgywdN8=",
+        ("config/components/crd/bases/kueue.x-k8s.io_*.yaml",),
+    ),
+)

@@ -1,0 +1,166 @@
+"""The Jobs the operator makes, as plain dictionaries; a template never outranks what is ours."""
+
+from typing import Any
+
+from palm.contract import EvaluationRequest, TrainingRequest
+from palm_operator import names, pods
+from palm_operator.api import API_VERSION, KIND, PodTemplate, Portfolio
+from palm_operator.names import Step
+from palm_operator.requests import Policy, policy_evaluation, policy_training
+from palm_operator.settings import Settings
+from palm_operator.work import Work
+
+NON_RETRIABLE_EXIT_CODE = 42
+"""An image exits with it where a second try cannot help: a wrong request, say."""
+
+_CONTAINERS = {Step.TRAIN: "trainer", Step.EVALUATE: "evaluator"}
+
+
+def training_job(
+    portfolio: Portfolio, work: Work, policy: Policy, *, settings: Settings, attempt: int = 1
+) -> dict[str, Any]:
+    """Return the Job of one oracle call."""
+    request = policy_training(portfolio, work.affine_maps or (), policy)
+    return _job(
+        portfolio,
+        Step.TRAIN,
+        request,
+        policy=policy.name,
+        digest=policy.digest,
+        attempt=attempt,
+        revision=work.revision,
+        template=portfolio.spec.training.template,
+        image=settings.trainer_image,
+        annotations=audit(policy),
+    )
+
+
+def evaluation_job(
+    portfolio: Portfolio, work: Work, policy: Policy, *, settings: Settings, attempt: int = 1
+) -> dict[str, Any]:
+    """Return the Job that estimates one policy's reward vector."""
+    return _job(
+        portfolio,
+        Step.EVALUATE,
+        policy_evaluation(portfolio, policy),
+        policy=policy.name,
+        digest=policy.evaluation_digest,
+        attempt=attempt,
+        revision=work.revision,
+        template=portfolio.spec.evaluation.template,
+        image=settings.evaluator_image,
+        annotations=audit(policy),
+    )
+
+
+def base_evaluation_job(
+    portfolio: Portfolio, work: Work, *, settings: Settings, attempt: int = 1
+) -> dict[str, Any]:
+    """Return the Job that evaluates the base policy."""
+    digest = work.base.evaluation_digest
+    return _job(
+        portfolio,
+        Step.EVALUATE,
+        work.base,
+        policy=names.base_policy(digest),
+        digest=digest,
+        attempt=attempt,
+        revision=work.revision,
+        template=portfolio.spec.evaluation.template,
+        image=settings.evaluator_image,
+        annotations={names.ANNOTATION_EVALUATION_DIGEST: digest},
+    )
+
+
+def owner_reference(portfolio: Portfolio) -> dict[str, Any]:
+    """Return the reference that makes the garbage collector take children with the Portfolio."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": portfolio.metadata.name,
+        "uid": portfolio.metadata.uid,
+        "controller": True,
+        # True would need the right to update portfolios/finalizers.
+        "blockOwnerDeletion": False,
+    }
+
+
+def shown_weights(weights: tuple[float, ...]) -> str:
+    """Return a weight vector for people: ``0.31, 0.69``."""
+    return ", ".join(f"{weight:.4f}".rstrip("0").rstrip(".") for weight in weights)
+
+
+def audit(policy: Policy) -> dict[str, str]:
+    """Return the annotations that say what a policy is for and how it is identified."""
+    return {
+        names.ANNOTATION_WEIGHTS: shown_weights(policy.weights),
+        names.ANNOTATION_POLICY_DIGEST: policy.digest,
+        names.ANNOTATION_EVALUATION_DIGEST: policy.evaluation_digest,
+    }
+
+
+def _job(
+    portfolio: Portfolio,
+    step: Step,
+    request: TrainingRequest | EvaluationRequest,
+    *,
+    policy: str,
+    digest: str,
+    attempt: int,
+    revision: str,
+    template: PodTemplate,
+    image: str,
+    annotations: dict[str, str],
+) -> dict[str, Any]:
+    metadata, training = portfolio.metadata, portfolio.spec.training
+    labels = {
+        **(template.labels or {}),
+        **names.owned_labels(metadata.name, metadata.uid),
+        names.LABEL_POLICY: policy,
+        names.LABEL_STEP: step.value,
+        names.LABEL_DIGEST: digest,
+        names.LABEL_ATTEMPT: str(attempt),
+        names.LABEL_REVISION: revision,
+    }
+    annotations = {**(template.annotations or {}), **annotations}
+    queue = {names.LABEL_KUEUE_QUEUE: training.queue_name} if training.queue_name else {}
+    credentials = portfolio.spec.storage.s3.credentials_secret
+    container = pods.container(
+        _CONTAINERS[step],
+        request,
+        image=image,
+        template=template,
+        credentials_secret=credentials.name if credentials else None,
+    )
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.job_name(metadata.name, step, policy, attempt),
+            "namespace": metadata.namespace,
+            "labels": {**labels, **queue},
+            "annotations": annotations,
+            "ownerReferences": [owner_reference(portfolio)],
+        },
+        "spec": {
+            "backoffLimit": training.backoff_limit,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": _pod_failure_policy(_CONTAINERS[step]),
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": pods.pod(template, container),
+            },
+        },
+    }
+
+
+def _pod_failure_policy(container: str) -> dict[str, Any]:
+    """A lost node is nobody's fault; a wrong request is not cured by repetition."""
+    disrupted = [{"type": "DisruptionTarget", "status": "True"}]
+    codes = {"containerName": container, "operator": "In", "values": [NON_RETRIABLE_EXIT_CODE]}
+    return {
+        "rules": [
+            {"action": "Ignore", "onPodConditions": disrupted},
+            {"action": "FailJob", "onExitCodes": codes},
+        ]
+    }

@@ -1,0 +1,109 @@
+"""Every name, label and annotation of what the operator makes, written once.
+
+Names are deterministic: creating twice collides instead of duplicating. Lengths are bounded by
+Kubernetes (63 for Jobs, whose names become Pod labels) and KServe, whose DNS label
+``<service>-predictor-<namespace>`` leaves 52 for service and namespace together.
+"""
+
+import hashlib
+import re
+from enum import StrEnum
+
+from palm.errors import InvalidPortfolio
+
+PREFIX = "palm-operator.dev/"
+FIELD_MANAGER = "palm-operator"
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_PORTFOLIO = f"{PREFIX}portfolio"
+LABEL_PORTFOLIO_UID = f"{PREFIX}portfolio-uid"
+LABEL_POLICY = f"{PREFIX}policy"
+LABEL_STEP = f"{PREFIX}step"
+LABEL_DIGEST = f"{PREFIX}digest"
+LABEL_ATTEMPT = f"{PREFIX}attempt"
+LABEL_REVISION = f"{PREFIX}revision"
+LABEL_KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
+
+ANNOTATION_WEIGHTS = f"{PREFIX}weights"
+ANNOTATION_POLICY_DIGEST = f"{PREFIX}policy-digest"
+ANNOTATION_EVALUATION_DIGEST = f"{PREFIX}evaluation-digest"
+
+JOB_NAME_LIMIT = 63
+LABEL_LIMIT = 63
+SERVICE_AND_NAMESPACE_LIMIT = 52
+LAST_ATTEMPT = 3
+
+_HASH_DIGITS = 6
+_ATTEMPT_ROOM = len("-r3")
+
+
+class Step(StrEnum):
+    """What a Job does."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+_WORDS = {Step.TRAIN: "train", Step.EVALUATE: "eval"}
+
+
+def stem(portfolio: str, room: int) -> str:
+    """Return a Portfolio's name, cut to ``room`` characters, as the start of a DNS label.
+
+    A name that has to change (too long, with dots, not starting with a letter) gets a hash of the
+    full name, so two Portfolios never share a stem.
+
+    Raises:
+        InvalidPortfolio: Not even one letter and the hash fit.
+    """
+    label = re.sub(r"[^a-z0-9-]", "-", portfolio.lower())
+    if not label[:1].isalpha():
+        label = f"p{label}"
+    if label == portfolio and len(label) <= room:
+        return label
+    if room < 2 + _HASH_DIGITS:
+        raise InvalidPortfolio(
+            f"{room} characters are left for the Portfolio's part of a name; "
+            f"at least {2 + _HASH_DIGITS} are needed"
+        )
+    digest = hashlib.sha256(portfolio.encode()).hexdigest()[:_HASH_DIGITS]
+    return f"{label[: room - 1 - _HASH_DIGITS].rstrip('-')}-{digest}"
+
+
+def job_name(portfolio: str, step: Step, policy: str, attempt: int = 1) -> str:
+    """Return ``<portfolio>-train-<policy>``, ``…-eval-…``; from the second attempt on ``…-r2``."""
+    tail = f"-{_WORDS[step]}-{policy}"
+    again = f"-r{attempt}" if attempt > 1 else ""
+    return stem(portfolio, JOB_NAME_LIMIT - len(tail) - _ATTEMPT_ROOM) + tail + again
+
+
+def base_policy(evaluation_digest: str) -> str:
+    """Return the name of the base policy in Job names: its evaluations differ by digest."""
+    return f"base-{evaluation_digest[:_HASH_DIGITS]}"
+
+
+def inference_service_name(portfolio: str, namespace: str, policy: str) -> str:
+    """Return ``<portfolio>-<policy>``, within KServe's limit.
+
+    Raises:
+        InvalidPortfolio: The namespace's name leaves no room.
+    """
+    room = SERVICE_AND_NAMESPACE_LIMIT - len(namespace) - len(policy) - 1
+    try:
+        return f"{stem(portfolio, room)}-{policy}"
+    except InvalidPortfolio:
+        raise InvalidPortfolio(
+            f"namespace {namespace!r} has {len(namespace)} characters and policy {policy!r} "
+            f"{len(policy)}: KServe allows {SERVICE_AND_NAMESPACE_LIMIT} for an InferenceService's "
+            f"name and its namespace together, so {room} of the at least {2 + _HASH_DIGITS} "
+            "needed characters are left; use a namespace with a shorter name"
+        ) from None
+
+
+def owned_labels(portfolio: str, uid: str) -> dict[str, str]:
+    """Return the labels that every object of a Portfolio carries."""
+    return {
+        LABEL_MANAGED_BY: FIELD_MANAGER,
+        LABEL_PORTFOLIO: stem(portfolio, LABEL_LIMIT),
+        LABEL_PORTFOLIO_UID: uid,
+    }

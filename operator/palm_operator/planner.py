@@ -1,0 +1,300 @@
+"""The next step of a Portfolio, as a value: a pure function of what is observed (law 1).
+
+A ladder of rungs, the first that applies wins: refuse, train and evaluate, freeze the calibration,
+prune and publish. No rung remembers anything; the status is written for people and never read to
+decide, except for what is deployed now.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from palm import artifacts
+from palm.contract import canonical_json
+from palm.errors import InvalidPortfolio
+from palm.policies import policy_name
+from palm_operator import manifests, progress, status
+from palm_operator.api import PendingRevision, Portfolio, PortfolioStatus
+from palm_operator.decision import decide, ledger
+from palm_operator.names import Step
+from palm_operator.observed import Job, Observed, Service
+from palm_operator.publication import publication, ready_said, service_names_fit
+from palm_operator.requests import revision_of, weight_vectors
+from palm_operator.settings import Settings
+from palm_operator.status import Event, Said
+from palm_operator.tasks import State, Task, obsolete_jobs, tasks_of
+from palm_operator.work import Work, work_for
+
+
+@dataclass(frozen=True)
+class ObjectWrite:
+    """An object to be written to S3."""
+
+    key: str
+    content: bytes
+    if_absent: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything to be done in one pass, and what to say afterwards."""
+
+    status: PortfolioStatus
+    creates: tuple[dict[str, Any], ...] = ()
+    applies: tuple[dict[str, Any], ...] = ()
+    deletes: tuple[Job | Service, ...] = ()
+    writes: tuple[ObjectWrite, ...] = ()
+    discards: tuple[str, ...] = ()
+    """Keys of objects in S3 that are not valid and are about to be made again."""
+    events: tuple[Event, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Say whether there is anything to do besides reporting."""
+        return bool(self.creates or self.applies or self.deletes or self.writes or self.discards)
+
+
+class Refused(InvalidPortfolio):
+    """The Portfolio breaks a rule of the operator; nothing is created for it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+def plan(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: datetime) -> Plan:
+    """Return the next step.
+
+    Args:
+        portfolio: The resource, with the status that was last written.
+        observed: Its Jobs, its InferenceServices and S3.
+        settings: The operator's own settings.
+        now: Time of condition transitions.
+    """
+    try:
+        check(portfolio, settings)
+    except Refused as refusal:
+        return refused(portfolio, observed, refusal, now=now)
+    work = work_for(portfolio, observed.evidence)
+    tasks = tasks_of(portfolio, work, observed)
+    if work.problem or not work.is_determined or any(t.state is not State.DONE for t in tasks):
+        return _train_and_evaluate(portfolio, work, tasks, observed, settings, now=now)
+    return _prune_and_publish(portfolio, work, tasks, observed, now=now)
+
+
+def check(portfolio: Portfolio, settings: Settings) -> None:
+    """Raise Refused where a rule is broken that the resource's schema cannot say."""
+    endpoint = portfolio.spec.storage.s3.endpoint
+    if not settings.allows(endpoint):
+        raise Refused(
+            "StorageNotAllowed",
+            f"spec.storage.s3.endpoint is {endpoint!r}; this operator allows AWS and "
+            f"{list(settings.storage_endpoints)}: ask its administrator",
+        )
+    try:
+        count = len(weight_vectors(portfolio.spec))
+    except InvalidPortfolio as error:
+        raise Refused("GridTooLarge", str(error)) from None
+    try:
+        service_names_fit(portfolio, policy_name(count - 1, "0" * 32))
+    except InvalidPortfolio as error:
+        raise Refused("NameTooLong", str(error)) from None
+
+
+def refused(portfolio: Portfolio, observed: Observed, refusal: Refused, *, now: datetime) -> Plan:
+    """Return the plan that only says why nothing is done; what is served stays."""
+    no = Said("False", refusal.reason, str(refusal))
+    kept = portfolio.status.portfolio
+    shown = status.refreshed(kept, observed) if kept else None
+    said = {
+        "Accepted": no,
+        "Progressing": no,
+        "Stalled": replace(no, status="True"),
+        "Ready": ready_said(portfolio, shown, otherwise=no),
+    }
+    new = portfolio.status.model_copy(update={"portfolio": shown, "pending": None})
+    return _reported(portfolio, new, said, now=now)
+
+
+def troubled(portfolio: Portfolio, reason: str, message: str, *, now: datetime) -> Plan:
+    """Return the plan that only says that a pass failed and is tried again."""
+    said = {
+        c.type: Said(c.status, c.reason, c.message)
+        for c in portfolio.status.conditions
+        if c.type != "Stalled"
+    }
+    trouble = Said("True", reason, message)
+    said |= {"Progressing": trouble, "Reconciling": trouble}
+    said.setdefault("Ready", Said("False", reason, message))
+    return _reported(portfolio, portfolio.status, said, now=now)
+
+
+def _train_and_evaluate(
+    portfolio: Portfolio,
+    work: Work,
+    tasks: tuple[Task, ...],
+    observed: Observed,
+    settings: Settings,
+    *,
+    now: datetime,
+) -> Plan:
+    obsolete = obsolete_jobs(work, observed)
+    starts = _starts(portfolio, tasks, observed, obsolete)
+    # The status tells of what runs once this plan is executed.
+    begun = {task.name for task in starts}
+    after = tuple(replace(t, state=State.RUNNING) if t.name in begun else t for t in tasks)
+    trained = progress.trained_said(work, after)
+    stuck = progress.is_stuck(after) and work.new_calibration is None
+    stage = progress.stage(work, after)
+    doing = Said("True", stage, progress.progress_message(work, after))
+    problem = progress.first_problem(work, after)
+    if stuck and problem is not None:
+        doing = problem
+    waits = Said("False", "WaitingForResults", "a policy is pruned only on evidence: results miss")
+    kept = portfolio.status.portfolio
+    shown = status.refreshed(kept, observed) if kept else None
+    said = {
+        "Accepted": _accepted(work),
+        "Progressing": doing,
+        "Trained": trained,
+        "Pruned": waits,
+        "GuaranteeHeld": replace(waits, status="Unknown"),
+        "Published": waits,
+        "Ready": ready_said(portfolio, shown, otherwise=trained if problem else doing),
+        **_kstatus(doing, stuck=stuck and problem is not None),
+    }
+    new = PortfolioStatus(
+        revision=work.revision,
+        oracle_calls=status.oracle_calls(work, after, observed),
+        portfolio=shown,
+        pending=PendingRevision(revision=work.revision, phase=stage),
+    )
+    return replace(
+        _reported(portfolio, new, said, now=now),
+        creates=tuple(_job(portfolio, work, task, settings) for task in starts),
+        deletes=(*obsolete, *_in_the_way(tasks, observed, obsolete)),
+        writes=_calibration(work),
+        discards=tuple(task.key for task in starts if task.invalid),
+    )
+
+
+def _prune_and_publish(
+    portfolio: Portfolio,
+    work: Work,
+    tasks: tuple[Task, ...],
+    observed: Observed,
+    *,
+    now: datetime,
+) -> Plan:
+    evidence, metadata = observed.evidence, portfolio.metadata
+    if work.calibration is None:
+        raise ValueError(f"Portfolio {metadata.name}: determined work without a calibration")
+    serving = frozenset(s.policy for s in observed.services if s.owned)
+    preferred = frozenset(p.digest for p in work.policies if p.name in serving)
+    decision = decide(portfolio, work, work.calibration, evidence.results, preferred=preferred)
+    content = ledger(portfolio, work, decision, evidence.results)
+    key = artifacts.manifest(metadata.namespace, metadata.name, work.revision)
+    new = status.deployed(portfolio, work, decision, manifest=content, observed=observed)
+    public = publication(portfolio, work, decision, observed, new=new)
+    conflict = progress.conflict_said(observed)
+    published = conflict or public.published
+    finished = published.status == "True" or portfolio.spec.serving.mode == "None"
+    stuck = public.is_stuck or conflict is not None
+    doing = Said("False" if finished or stuck else "True", published.reason, published.message)
+    guarantee, size = new.guarantee, len(decision.survivors)
+    proven = "proven to be the smallest" if guarantee.proven else "not proven to be the smallest"
+    said = {
+        "Accepted": _accepted(work),
+        "Progressing": doing,
+        "Trained": progress.trained_said(work, tasks),
+        "Pruned": Said(
+            "True",
+            "Covered",
+            f"{size} of {len(work.grid)} policies cover every weight vector of the grid, {proven}",
+        ),
+        "GuaranteeHeld": Said(
+            "True",
+            "GridCovered",
+            f"at every weight vector of the grid a deployed policy is within epsilon="
+            f"{guarantee.epsilon} (relative) and delta={guarantee.delta} (normalized units) of the "
+            "best policy observed; between them nothing is claimed",
+        ),
+        "Published": published,
+        "Ready": ready_said(portfolio, public.portfolio, otherwise=published),
+        **({} if finished else _kstatus(doing, stuck=stuck)),
+    }
+    pending = None
+    if public.portfolio is None or public.portfolio.revision != work.revision:
+        pending = PendingRevision(revision=work.revision, phase="Publishing")
+    report = PortfolioStatus(
+        revision=work.revision,
+        oracle_calls=status.oracle_calls(work, tasks, observed),
+        portfolio=public.portfolio,
+        pending=pending,
+    )
+    return replace(
+        _reported(portfolio, report, said, now=now),
+        applies=public.applies,
+        deletes=(*obsolete_jobs(work, observed), *public.retires),
+        writes=() if evidence.manifest == content else (ObjectWrite(key, content),),
+    )
+
+
+def _starts(
+    portfolio: Portfolio, tasks: tuple[Task, ...], observed: Observed, obsolete: list[Job]
+) -> list[Task]:
+    """Return the tasks to start now; ``training.parallelism`` counts every unfinished Job."""
+    free = portfolio.spec.training.parallelism - (len(observed.unfinished) - len(obsolete))
+    return [task for task in tasks if task.state is State.STARTABLE][: max(free, 0)]
+
+
+def _in_the_way(tasks: tuple[Task, ...], observed: Observed, obsolete: list[Job]) -> list[Job]:
+    """Return our Jobs that have the name of a Job to be, but make something else."""
+    wanted = {t.name: t.digest for t in tasks if t.state is State.WAITING}
+    return [
+        job
+        for job in observed.jobs
+        if job.owned
+        and not job.deleting
+        and job not in obsolete
+        and wanted.get(job.name, job.digest) != job.digest
+    ]
+
+
+def _job(portfolio: Portfolio, work: Work, task: Task, settings: Settings) -> dict[str, Any]:
+    if task.policy is None:
+        return manifests.base_evaluation_job(
+            portfolio, work, settings=settings, attempt=task.attempt
+        )
+    make = manifests.training_job if task.step is Step.TRAIN else manifests.evaluation_job
+    return make(portfolio, work, task.policy, settings=settings, attempt=task.attempt)
+
+
+def _calibration(work: Work) -> tuple[ObjectWrite, ...]:
+    """Return the payoff table to freeze; whoever writes first wins, and all read it back."""
+    if work.new_calibration is None or work.calibration_key is None:
+        return ()
+    content = canonical_json(work.new_calibration.model_dump(mode="json", by_alias=True))
+    return (ObjectWrite(work.calibration_key, content.encode(), if_absent=True),)
+
+
+def _accepted(work: Work) -> Said:
+    return Said("True", "Accepted", f"{len(work.grid)} weight vectors, one oracle call each")
+
+
+def _kstatus(doing: Said, *, stuck: bool) -> dict[str, Said]:
+    return {"Stalled" if stuck else "Reconciling": replace(doing, status="True")}
+
+
+def _reported(
+    portfolio: Portfolio, new: PortfolioStatus, said: dict[str, Said], *, now: datetime
+) -> Plan:
+    old, generation = portfolio.status, portfolio.metadata.generation
+    new = new.model_copy(
+        update={
+            "observed_generation": generation,
+            "revision": new.revision or revision_of(portfolio.spec),
+            "conditions": status.conditions(old.conditions, said, generation=generation, now=now),
+        }
+    )
+    return Plan(status=new, events=status.events(old, new))

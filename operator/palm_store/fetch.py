@@ -1,0 +1,108 @@
+"""Bring a folder of files to this machine, from the object store or from Hugging Face."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from palm.contract import StorageLocation
+from palm.errors import InvalidResult, StoreUnavailable
+from palm_store.s3 import S3Store
+
+# No pickles (.bin, .pt): loading one runs whatever its author wrote.
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.jsonl")
+_S3 = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+)")
+_HUGGING_FACE = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[^@/]+)")
+
+
+@dataclass(frozen=True)
+class S3Uri:
+    """``s3://bucket/key``."""
+
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True)
+class HuggingFaceUri:
+    """``hf://organization/name@revision``: a revision is demanded, so that results repeat."""
+
+    repository: str
+    revision: str
+
+
+def parsed(uri: str) -> S3Uri | HuggingFaceUri:
+    """Return the parts of a URI.
+
+    Raises:
+        ValueError: It is neither ``s3://bucket/key`` nor ``hf://organization/name@revision``.
+    """
+    if match := _S3.fullmatch(uri):
+        return S3Uri(match["bucket"], match["key"].strip("/"))
+    if match := _HUGGING_FACE.fullmatch(uri):
+        return HuggingFaceUri(match["repository"], match["revision"])
+    raise ValueError(f"{uri!r} is neither s3://bucket/prefix nor hf://organization/name@revision")
+
+
+def fetch(uri: str, folder: Path, storage: StorageLocation) -> Path:
+    """Download what a URI names into a folder: a model's files, never a pickle.
+
+    Args:
+        uri: ``s3://bucket/prefix`` (any bucket of the storage's endpoint) or
+            ``hf://organization/name@revision``.
+        folder: Where to put the files; made if absent.
+        storage: Whose endpoint and region to use.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: The URI has another form.
+        InvalidResult: There is nothing at the URI, or a file's name leads out of the folder.
+        StoreUnavailable: The other side does not answer.
+    """
+    source = parsed(uri)
+    if isinstance(source, S3Uri):
+        _bucket(source, storage).download_folder(source.key, folder)
+    else:
+        _download_repository(source, folder)
+    return folder
+
+
+def fetch_file(uri: str, storage: StorageLocation, *, max_bytes: int) -> bytes:
+    """Return the content of the one object that an ``s3://`` URI names.
+
+    Raises:
+        ValueError: The URI has another form.
+        InvalidResult: There is no such object, or it is larger than ``max_bytes``.
+        StoreUnavailable: The store does not answer.
+    """
+    source = parsed(uri)
+    if not isinstance(source, S3Uri):
+        raise ValueError(f"{uri!r} must be s3://bucket/key")
+    content = _bucket(source, storage).read(source.key, max_bytes=max_bytes)
+    if content is None:
+        raise InvalidResult(f"there is no object {uri}")
+    return content
+
+
+def _bucket(source: S3Uri, storage: StorageLocation) -> S3Store:
+    return S3Store(storage.model_copy(update={"bucket": source.bucket, "prefix": ""}))
+
+
+def _download_repository(source: HuggingFaceUri, folder: Path) -> None:
+    # Only where it is used: the operator's image has no huggingface_hub.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    where = f"hf://{source.repository}@{source.revision}"
+    try:
+        snapshot_download(
+            source.repository,
+            revision=source.revision,
+            local_dir=folder,
+            allow_patterns=list(MODEL_FILES),
+        )
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as problem:
+        raise StoreUnavailable(f"{where}: cannot be downloaded: {type(problem).__name__}") from None
+    except HfHubHTTPError as problem:
+        raise StoreUnavailable(f"{where}: {type(problem).__name__}") from None

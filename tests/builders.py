@@ -1,0 +1,244 @@
+"""Portfolios, results and a fake world, as plain functions: what a test does not say is ordinary."""
+
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from palm import artifacts
+from palm.contract import (
+    REQUEST_VARIABLE,
+    DivergenceEstimate,
+    EvaluationRequest,
+    PolicyResult,
+    RewardEstimate,
+    TrainingRecord,
+    TrainingRequest,
+)
+from palm_operator import observed as seen
+from palm_operator.api import Portfolio, parse_portfolio
+from palm_operator.evidence import Evidence
+from palm_operator.observed import Observed
+from palm_operator.observer import _found
+from palm_operator.planner import Plan, plan
+from palm_operator.reading import Found, Want, gathered, wants
+from palm_operator.settings import Settings
+from palm_operator.work import Work, work_for
+from palm_store import InMemoryStore
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+UID = "11111111-2222-3333-4444-555555555555"
+SETTINGS = Settings(trainer_image="trainer:test", evaluator_image="evaluator:test")
+
+
+def portfolio_body(**spec: Any) -> dict[str, Any]:
+    """A Portfolio with a grid of 5 weight vectors; keywords replace parts of its spec."""
+    body: dict[str, Any] = {
+        "apiVersion": "palm-operator.dev/v1alpha1",
+        "kind": "Portfolio",
+        "metadata": {
+            "name": "assistant",
+            "namespace": "ml",
+            "uid": UID,
+            "generation": 1,
+            "resourceVersion": "1",
+        },
+        "spec": {
+            "baseModel": {"uri": "s3://models/tiny"},
+            "prompts": {
+                "train": {"uri": "s3://data/train.jsonl"},
+                "evaluation": {"uri": "s3://data/test.jsonl"},
+            },
+            "rewards": [
+                {"name": "steps", "verifiable": {"type": "ArithmeticSteps"}},
+                {"name": "brevity", "verifiable": {"type": "BrevityIfCorrect"}},
+            ],
+            "grid": {"strategy": "PALM", "mu": "1", "alpha": "0.5"},
+            "training": {"parallelism": 3},
+            "storage": {"s3": {"bucket": "palm", "prefix": "runs"}},
+        },
+    }
+    for key, value in spec.items():
+        part = body["spec"].get(key)
+        body["spec"][key] = {**part, **value} if isinstance(part, dict) else value
+    return body
+
+
+def make_portfolio(**spec: Any) -> Portfolio:
+    return parse_portfolio(portfolio_body(**spec))
+
+
+def make_record(request: TrainingRequest) -> bytes:
+    record = TrainingRecord(
+        policy_digest=request.policy_digest,
+        files={"adapter.safetensors": "0" * 64},
+        steps=1,
+        seconds=1.0,
+        final_rewards={},
+    )
+    return record.model_dump_json(by_alias=True).encode()
+
+
+def make_result(request: EvaluationRequest, weights: tuple[float, ...] | None) -> PolicyResult:
+    """The result of an exact oracle whose best utilities lie on a circle's arc."""
+    d = len(request.rewards)
+    direction = np.ones(d) * 0.3 if weights is None else np.array(weights)
+    means = 2.0 + 5.0 * direction / np.linalg.norm(direction) if weights else np.full(d, 2.0)
+    return PolicyResult(
+        policy=request.policy,
+        policy_digest=request.policy_digest,
+        evaluation_digest=request.evaluation_digest,
+        engine="Transformers",
+        prompts=2,
+        samples=2,
+        rewards=tuple(
+            RewardEstimate(
+                name=r.name, mean=float(m), standard_error=0.01, standard_deviation=0.5 + 0.1 * i
+            )
+            for i, (r, m) in enumerate(zip(request.rewards, means, strict=True))
+        ),
+        divergence=DivergenceEstimate(estimator="exact", mean=0.2, standard_error=0.01),
+        prompt_rewards=(tuple(map(float, means)),) * 2,
+        mean_response_tokens=12.0,
+        seconds=1.0,
+    )
+
+
+def request_of(job: dict[str, Any]) -> TrainingRequest | EvaluationRequest:
+    """What a Job's container is asked to do."""
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    text = next(v["value"] for v in container["env"] if v["name"] == REQUEST_VARIABLE)
+    kind = TrainingRequest if container["name"] == "trainer" else EvaluationRequest
+    return kind.model_validate_json(text.replace("$$(", "$("))
+
+
+def observed_in(portfolio: Portfolio, store: InMemoryStore, **rest: Any) -> Observed:
+    """What an observer without caches would see."""
+    found: dict[str, tuple[Want, Found]] = {}
+    while True:
+        work = work_for(portfolio, gathered(found))
+        unread = [want for want in wants(portfolio, work) if want.key not in found]
+        if not unread:
+            break
+        found |= {want.key: (want, _found(store, want)) for want in unread}
+    metadata = portfolio.metadata
+    key = artifacts.manifest(metadata.namespace, metadata.name, work.revision)
+    evidence: Evidence = replace(gathered(found), manifest=store.objects.get(key))
+    return Observed(evidence=evidence, **rest)
+
+
+@dataclass
+class World:
+    """A cluster and a bucket that do what Kubernetes, the images and KServe would do."""
+
+    body: dict[str, Any] = field(default_factory=portfolio_body)
+    store: InMemoryStore = field(default_factory=InMemoryStore)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: Settings = SETTINGS
+    serves: bool = True
+    created: list[str] = field(default_factory=list)
+
+    @property
+    def portfolio(self) -> Portfolio:
+        return parse_portfolio(self.body)
+
+    @property
+    def observed(self) -> Observed:
+        uid = self.body["metadata"]["uid"]
+        return observed_in(
+            self.portfolio,
+            self.store,
+            jobs=tuple(seen.job(j, portfolio_uid=uid) for j in self.jobs.values()),
+            services=tuple(seen.service(s, portfolio_uid=uid) for s in self.services.values()),
+            serves=self.serves,
+        )
+
+    @property
+    def work(self) -> Work:
+        return work_for(self.portfolio, self.observed.evidence)
+
+    @property
+    def unfinished(self) -> list[str]:
+        return [name for name, job in self.jobs.items() if not job.get("status")]
+
+    def planned(self) -> Plan:
+        return plan(self.portfolio, self.observed, self.settings, now=NOW)
+
+    def step(self) -> Plan:
+        """One pass: plan, carry out, report."""
+        decided = self.planned()
+        for key in decided.discards:
+            self.store.delete(key)
+        for write in decided.writes:
+            if write.if_absent:
+                self.store.write_if_absent(write.key, write.content)
+            else:
+                self.store.write(write.key, write.content)
+        for child in decided.deletes:
+            self.jobs.pop(child.name, None)
+            self.services.pop(child.name, None)
+        for job in decided.creates:
+            name = job["metadata"]["name"]
+            assert name not in self.jobs, f"Job {name} exists"
+            self.created.append(name)
+            self.jobs[name] = deepcopy(job)
+            self.jobs[name]["metadata"]["uid"] = f"uid-{len(self.created)}"
+        for service in decided.applies:
+            self.services[service["metadata"]["name"]] = deepcopy(service)
+        status = decided.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        self.body["status"] = status
+        return decided
+
+    def finish(self, name: str, *, outcome: str = "Complete") -> None:
+        """Let a Job end: with its object in S3, without it, or failed."""
+        job = self.jobs[name]
+        request = request_of(job)
+        if outcome == "Failed":
+            condition = {
+                "type": "Failed",
+                "status": "True",
+                "reason": "BackoffLimitExceeded",
+                "message": "Job has reached the specified backoff limit",
+            }
+            job["status"] = {"conditions": [condition]}
+            return
+        if outcome == "Complete":
+            self.answer(request)
+        job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+    def answer(self, request: TrainingRequest | EvaluationRequest) -> None:
+        """Put into S3 what an image would."""
+        if isinstance(request, TrainingRequest):
+            key = artifacts.training_record(request.policy_digest)
+            self.store.write_if_absent(key, make_record(request))
+            return
+        weights = {p.digest: p.training_weights for p in self.work.policies}
+        result = make_result(request, weights.get(request.policy_digest or ""))
+        key = artifacts.evaluation_result(request.policy_digest, request.evaluation_digest)
+        self.store.write_if_absent(key, result.model_dump_json(by_alias=True).encode())
+
+    def serve(self) -> None:
+        """Let KServe make every InferenceService Ready."""
+        for name, service in self.services.items():
+            service["status"] = {
+                "url": f"http://{name}.example",
+                "conditions": [{"type": "Ready", "status": "True"}],
+            }
+
+    def run(self, *, passes: int = 60) -> None:
+        """Let everything succeed until nothing changes."""
+        for _ in range(passes):
+            before = (len(self.store.objects), len(self.created), len(self.services))
+            self.step()
+            for name in self.unfinished:
+                self.finish(name)
+            self.serve()
+            if before == (len(self.store.objects), len(self.created), len(self.services)):
+                break
+        self.step()
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        return next(c for c in self.body["status"]["conditions"] if c["type"] == kind)

@@ -1,0 +1,173 @@
+"""What the chart makes of its values, parsed; and which values it refuses."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.cluster  # helm is built with the embedded cluster
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "palm-operator"
+
+
+def rendered(helm: Any, *settings: str) -> dict[tuple[str, str], Any]:
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    done = helm("template", "palm-operator", str(CHART), "-n", "palm-system", *arguments)
+    assert done.returncode == 0, done.stderr
+    objects = [item for item in yaml.safe_load_all(done.stdout) if item]
+    return {(item["kind"], item["metadata"]["name"]): item for item in objects}
+
+
+def operator_pod(helm: Any, *settings: str) -> Any:
+    deployment = rendered(helm, *settings)["Deployment", "palm-operator"]
+    return deployment["spec"]["template"]["spec"]
+
+
+def environment(helm: Any, *settings: str) -> dict[str, Any]:
+    (container,) = operator_pod(helm, *settings)["containers"]
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
+
+
+def test_the_chart_is_clean(helm: Any) -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_chart_and_distribution_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    project = (CHART.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
+    assert version is not None
+    assert chart["version"] == chart["appVersion"] == version[1]
+
+
+def test_the_operator_runs_with_nothing_it_does_not_need(helm: Any) -> None:
+    pod = operator_pod(helm)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
+
+
+def test_one_operator_at_a_time(helm: Any) -> None:
+    spec = rendered(helm)["Deployment", "palm-operator"]["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+def test_probes_ask_the_port_that_the_operator_is_told(helm: Any) -> None:
+    (container,) = operator_pod(helm, "httpPort=18080")["containers"]
+    assert container["ports"] == [{"name": "http", "containerPort": 18080}]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert environment(helm, "httpPort=18080")["PALM_HTTP_PORT"] == "18080"
+
+
+def test_no_role_has_a_wildcard_or_reads_secrets(helm: Any) -> None:
+    roles = [item for (kind, _), item in rendered(helm).items() if kind == "ClusterRole"]
+    assert len(roles) == 3
+    for role in roles:
+        for rule in role["rules"]:
+            words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert not any("*" in word for word in words)
+            assert not {"secrets", "configmaps", "pods/log", "pods/exec"} & set(rule["resources"])
+
+
+def test_settings_reach_the_operator(helm: Any) -> None:
+    variables = environment(
+        helm,
+        "storage.endpoints[0]=http://127.0.0.1:9000",
+        "storage.endpoints[1]=https://s3.example.com",
+        "storage.region=eu-central-1",
+        "resyncSeconds=60",
+        "logFormat=json",
+        "trainer.image.tag=1.2.3",
+    )
+    assert json.loads(variables["PALM_STORAGE_ENDPOINTS"]) == [
+        "http://127.0.0.1:9000",
+        "https://s3.example.com",
+    ]
+    assert variables["AWS_REGION"] == "eu-central-1"
+    assert variables["PALM_RESYNC_SECONDS"] == "60"
+    assert variables["PALM_LOG_FORMAT"] == "json"
+    assert variables["PALM_TRAINER_IMAGE"] == "palm-operator/palm-trainer:1.2.3"
+    assert variables["PALM_EVALUATOR_IMAGE"] == "palm-operator/palm-evaluator:0.1.0"
+
+
+def test_without_a_secret_the_service_account_is_the_identity(helm: Any) -> None:
+    assert not [name for name in environment(helm) if name.startswith("AWS_")]
+
+
+def test_keys_come_from_the_named_secret_and_are_nowhere_in_the_manifest(helm: Any) -> None:
+    variables = environment(helm, "storage.credentialsSecret=palm-s3")
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert variables[key] == {"secretKeyRef": {"name": "palm-s3", "key": key}}
+
+
+def test_a_digest_wins_over_a_tag(helm: Any) -> None:
+    digest = "sha256:" + "0" * 64
+    (container,) = operator_pod(helm, f"image.digest={digest}", "image.tag=v1")["containers"]
+    assert container["image"] == f"palm-operator/palm-operator@{digest}"
+
+
+def test_the_network_policy_is_there_when_asked_for(helm: Any) -> None:
+    assert not [kind for kind, _ in rendered(helm) if kind == "NetworkPolicy"]
+    policy = rendered(helm, "networkPolicy.enabled=true")["NetworkPolicy", "palm-operator"]
+    assert policy["spec"]["ingress"] == []
+
+
+def test_a_foreign_service_account_can_be_used(helm: Any) -> None:
+    objects = rendered(helm, "serviceAccount.create=false", "serviceAccount.name=mine")
+    assert not [kind for kind, _ in objects if kind == "ServiceAccount"]
+    binding = objects["ClusterRoleBinding", "palm-system-palm-operator"]
+    assert binding["subjects"][0]["name"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("setting", "field", "rule"),
+    [
+        ("replicas=2", "replicas", "not allowed"),
+        ("image.digest=sha256:12", "/image/digest", "pattern"),
+        ("image.repository=", "/image/repository", "minLength"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy", "must be one of"),
+        ("httpPort=80", "/httpPort", "minimum"),
+        ("httpPort=http", "/httpPort", "want integer"),
+        ("logFormat=xml", "/logFormat", "must be one of"),
+        ("resyncSeconds=0", "/resyncSeconds", "minimum"),
+        ("storage.endpoints[0]=https://u:p@s3", "/storage/endpoints/0", "pattern"),
+        ("storage.endpoints=http://s3", "/storage/endpoints", "want array"),
+        ("storage.credentialsSecret=My Secret", "/storage/credentialsSecret", "pattern"),
+        ("networkPolicy.egressPorts[0]=0", "/networkPolicy/egressPorts/0", "minimum"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_field_and_rule(
+    helm: Any, setting: str, field: str, rule: str
+) -> None:
+    done = helm("template", "palm-operator", str(CHART), "--set", setting)
+    assert done.returncode != 0
+    assert field in done.stderr
+    assert rule in done.stderr
+
+
+def test_the_readme_explains_every_value() -> None:
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+
+    def leaves(values: Any, path: str = "") -> list[str]:
+        if isinstance(values, dict) and values:
+            return [
+                leaf for key, value in values.items() for leaf in leaves(value, f"{path}.{key}")
+            ]
+        return [path.removeprefix(".")]
+
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    for leaf in leaves({key: value for key, value in values.items() if key != "resources"}):
+        assert f"`{leaf}`" in readme, leaf

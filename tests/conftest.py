@@ -1,0 +1,41 @@
+"""The embedded cluster for every test that needs one: started once, gone at the end."""
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from palm_devcluster.addons import run_kubectl
+from palm_devcluster.cluster import EmbeddedCluster
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
+    """A healthy cluster of this test session's own."""
+    made = EmbeddedCluster(tmp_path_factory.mktemp("devcluster") / "cluster")
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down(purge=True)
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: EmbeddedCluster) -> Callable[..., str]:
+    """``kubectl(*arguments, stdin=None)``: what it printed; raises with what it complained of."""
+
+    def run(*arguments: str, stdin: str | None = None) -> str:
+        return run_kubectl(cluster.kubectl, cluster.kubeconfig, *arguments, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
+def namespace(kubectl: Callable[..., str]) -> Iterator[str]:
+    """A namespace of this test's own, with its ServiceAccount."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "namespace", name)
+    # Pods are refused until the controller manager has made it.
+    kubectl("wait", "--for=create", "--timeout=30s", "-n", name, "serviceaccount/default")
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,145 @@
+"""KL(π || π_ref) of two tiny models, enumerated response by response, against its estimate."""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.model
+
+END, PAD = 0, 1
+VOCABULARY = 5
+LONGEST = 3
+PROMPTS = [[2, 3], [4], [3, 3, 2]]  # of different lengths, so that padding matters
+SAMPLES = 1500
+
+
+@cache
+def tiny_model(seed: int) -> Any:
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=16,
+        initializer_range=1.0,
+        bos_token_id=None,
+        eos_token_id=END,
+        pad_token_id=PAD,
+    )
+    return Qwen2ForCausalLM(config).eval()
+
+
+class TokenTokenizer:
+    """Writes token ids as text, so that prompts are ids."""
+
+    eos_token_id = END
+    pad_token_id = PAD
+    chat_template = None
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        return {"input_ids": [int(word) for word in text.split()]}
+
+    def decode(self, ids: Any, skip_special_tokens: bool) -> str:
+        return " ".join(str(int(token)) for token in ids if token != END)
+
+
+def responses() -> Iterator[tuple[int, ...]]:
+    """Every response of at most LONGEST tokens: it ends with END, or it was cut."""
+    for length in range(1, LONGEST + 1):
+        for tokens in product(range(VOCABULARY), repeat=length):
+            if END not in tokens[:-1] and (tokens[-1] == END or length == LONGEST):
+                yield tokens
+
+
+def log_probability(model: Any, prompt: list[int], response: tuple[int, ...]) -> float:
+    import torch
+
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([prompt + list(response)])).logits[0].double()
+    steps = logits.log_softmax(dim=-1)[len(prompt) - 1 : -1]
+    return float(sum(step[token] for step, token in zip(steps, response, strict=True)))
+
+
+def enumerated_divergence(policy: Any, base: Any, prompt: list[int]) -> float:
+    total, mass = 0.0, 0.0
+    for response in responses():
+        log_policy = log_probability(policy, prompt, response)
+        total += np.exp(log_policy) * (log_policy - log_probability(base, prompt, response))
+        mass += np.exp(log_policy)
+    assert mass == pytest.approx(1.0, abs=1e-6)  # the responses are all there are
+    return total
+
+
+@pytest.fixture(scope="module")
+def sampled() -> list[list[Any]]:
+    from palm_evaluator.generation import Sampling
+    from palm_evaluator.with_transformers import TransformersGenerator
+
+    generator = TransformersGenerator(tiny_model(1), tiny_model(2), TokenTokenizer())
+    texts = [" ".join(map(str, prompt)) for prompt in PROMPTS]
+    return generator.sampled(texts, Sampling(SAMPLES, LONGEST, seed=3))
+
+
+@pytest.mark.parametrize("prompt", range(len(PROMPTS)))
+def test_the_estimate_is_the_enumerated_divergence(sampled: list[list[Any]], prompt: int) -> None:
+    exact = enumerated_divergence(tiny_model(1), tiny_model(2), PROMPTS[prompt])
+    values = np.array([item.divergence for item in sampled[prompt]])
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    assert exact > 0.1
+    assert values.mean() == pytest.approx(exact, abs=3 * error)
+    assert error < 0.2 * exact  # tight enough to tell estimators apart
+
+
+@pytest.mark.parametrize("prompt", range(len(PROMPTS)))
+def test_responses_come_as_often_as_the_policy_says(sampled: list[list[Any]], prompt: int) -> None:
+    counts = dict.fromkeys((item.text for item in sampled[prompt]), 0)
+    for item in sampled[prompt]:
+        counts[item.text] += 1
+    for response in responses():
+        text = " ".join(str(token) for token in response if token != END)
+        if response[-1] != END and len(response) == LONGEST:
+            expected = np.exp(log_probability(tiny_model(1), PROMPTS[prompt], response))
+            spread = np.sqrt(expected * (1 - expected) / SAMPLES)
+            assert counts.get(text, 0) / SAMPLES == pytest.approx(
+                expected, abs=4.5 * spread + 1 / SAMPLES
+            )
+
+
+def test_the_end_token_counts_and_what_follows_it_does_not() -> None:
+    import torch
+
+    from palm_evaluator.with_transformers import counted_tokens
+
+    response = torch.tensor([[4, END, PAD, PAD], [4, 3, 2, 4], [END, END, 3, PAD]])
+    assert counted_tokens(response, [END]).sum(dim=1).tolist() == [2, 4, 1]
+
+
+def test_the_base_policy_does_not_diverge_from_itself() -> None:
+    from palm_evaluator.generation import Sampling
+    from palm_evaluator.with_transformers import TransformersGenerator
+
+    generator = TransformersGenerator(tiny_model(1), tiny_model(1), TokenTokenizer())
+    (row,) = generator.sampled(["2 3"], Sampling(4, LONGEST, seed=0))
+    assert [item.divergence for item in row] == [0.0] * 4
+
+
+def test_equal_seeds_draw_equal_responses() -> None:
+    from palm_evaluator.generation import Sampling
+    from palm_evaluator.with_transformers import TransformersGenerator
+
+    generator = TransformersGenerator(tiny_model(1), tiny_model(2), TokenTokenizer())
+    first, again, other = (
+        generator.sampled(["2 3"], Sampling(20, LONGEST, seed=seed)) for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other

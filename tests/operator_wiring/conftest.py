@@ -1,0 +1,228 @@
+"""A cluster whose trainer and evaluator are quick fakes, and operators with the chart's rights."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from builders import portfolio_body
+from palm.contract import StorageLocation
+from palm_devcluster.addons import run_kubectl
+from palm_devcluster.cluster import EmbeddedCluster
+from palm_store import S3Store
+
+ROOT = Path(__file__).parents[2]
+FAKE_IMAGE = Path(__file__).with_name("fake_image.py")
+BUCKET = "wiring"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedCluster]:
+    # Not below /tmp, where Jobs mount a folder of their own: the process node would confuse them.
+    (ROOT / "build").mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="wiring-", dir=ROOT / "build"))
+    # The image table's words are not looked up on a search path, and PYTHONPATH does not reach Pods.
+    start = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import runpy; " + (
+        f"runpy.run_path({str(FAKE_IMAGE)!r}, run_name='__main__')"
+    )
+    table = folder / "images.yaml"
+    table.write_text(yaml.safe_dump({"images": {"fake-image": ["{bin}/python", "-c", start]}}))
+    made = EmbeddedCluster(folder / "cluster", images=table)
+    try:
+        made.up()
+        made.create_bucket(BUCKET)
+        kubectl = made.kubectl
+        crd = ROOT / "crds" / "portfolios.palm-operator.dev.yaml"
+        run_kubectl(kubectl, made.kubeconfig, "apply", "--server-side", "-f", str(crd))
+        run_kubectl(kubectl, made.kubeconfig, "wait", "--for=condition=Established", "-f", str(crd))
+        yield made
+    finally:
+        made.down(purge=True)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def operator_environment(
+    cluster: EmbeddedCluster, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The environment of an operator that has the chart's rights and no others."""
+    namespace = "palm-system"
+    run_kubectl(cluster.kubectl, cluster.kubeconfig, "create", "namespace", namespace)
+    rights = subprocess.run(
+        [
+            str(cluster.helm),
+            "template",
+            "wiring",
+            str(ROOT / "charts" / "palm-operator"),
+            f"--namespace={namespace}",
+            "--show-only=templates/rbac.yaml",
+            "--show-only=templates/serviceaccount.yaml",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    run_kubectl(cluster.kubectl, cluster.kubeconfig, "apply", "-f", "-", stdin=rights)
+    account = next(d for d in yaml.safe_load_all(rights) if d and d["kind"] == "ServiceAccount")
+    token = run_kubectl(
+        cluster.kubectl,
+        cluster.kubeconfig,
+        "create",
+        "token",
+        account["metadata"]["name"],
+        "-n",
+        namespace,
+        "--duration=2h",
+    )
+    folder = tmp_path_factory.mktemp("operator")
+    (folder / "token").write_text(token)
+    kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
+    kubeconfig["users"] = [{"name": "operator", "user": {"tokenFile": "token"}}]
+    for context in kubeconfig["contexts"]:
+        context["context"]["user"] = "operator"
+    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    return {
+        **os.environ,
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "PALM_TRAINER_IMAGE": "fake-image",
+        "PALM_EVALUATOR_IMAGE": "fake-image",
+        "PALM_STORAGE_ENDPOINTS": json.dumps([cluster.s3.endpoint]),
+        "PALM_HTTP_PORT": "0",
+        "PALM_RESYNC_SECONDS": "2",
+        "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": cluster.s3.secret_key,
+    }
+
+
+class Operator:
+    """An operator process that tests start and kill."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.environment, self.log = environment, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "palm_operator"],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self) -> None:
+        """End it as a lost node would."""
+        self.end(signal.SIGKILL)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(timeout=30)
+            self._process = None
+
+
+@pytest.fixture
+def operator(operator_environment: dict[str, str], tmp_path: Path) -> Iterator[Operator]:
+    made = Operator(operator_environment, tmp_path / "operator.log")
+    made.start()
+    yield made
+    made.end()
+    print(made.log.read_text())
+
+
+class Tenant:
+    """A namespace with one Portfolio in it, and what a person can see there."""
+
+    def __init__(self, cluster: EmbeddedCluster, namespace: str) -> None:
+        self.cluster, self.namespace = cluster, namespace
+        self.location = StorageLocation(
+            bucket=BUCKET, prefix=namespace, endpoint=cluster.s3.endpoint
+        )
+
+    @property
+    def store(self) -> S3Store:
+        return S3Store(self.location)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return run_kubectl(
+            self.cluster.kubectl,
+            self.cluster.kubeconfig,
+            "-n",
+            self.namespace,
+            *arguments,
+            stdin=stdin,
+        )
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+        return found
+
+    @property
+    def portfolio(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.kubectl("get", "pfo", "assistant", "-o", "json"))
+        return found
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        conditions = self.portfolio.get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), {})
+
+    def apply(self, *, seconds: float = 0, failures: str = "", **spec: Any) -> None:
+        """Apply a Portfolio whose Jobs run on the process node."""
+        body = portfolio_body(**spec)
+        body["metadata"] = {"name": "assistant", "namespace": self.namespace}
+        template = {
+            "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+            "env": [
+                {"name": "FAKE_SECONDS", "value": str(seconds)},
+                {"name": "FAKE_FAILURES", "value": failures},
+            ],
+        }
+        body["spec"]["training"].setdefault("template", template)
+        body["spec"].setdefault("evaluation", {}).setdefault("template", template)
+        body["spec"]["storage"]["s3"] |= {
+            "bucket": BUCKET,
+            "prefix": self.namespace,
+            "endpoint": self.cluster.s3.endpoint,
+            "credentialsSecret": {"name": "palm-s3"},
+        }
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+    def eventually(self, holds: Callable[[], Any], *, seconds: float = 120) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if found := holds():
+                return found
+            if self.condition("Stalled"):
+                break
+            time.sleep(0.5)
+        status = json.dumps(self.portfolio.get("status"), indent=1)
+        logs = self.kubectl("logs", "-l", "app.kubernetes.io/managed-by=palm-operator")
+        raise AssertionError(f"not within {seconds} s; the status is {status}\nlogs: {logs}")
+
+
+@pytest.fixture
+def tenant(cluster: EmbeddedCluster, namespace: str) -> Tenant:
+    keys = {
+        "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": cluster.s3.secret_key,
+    }
+    made = Tenant(cluster, namespace)
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "palm-s3"},
+        "data": {k: base64.b64encode(v.encode()).decode() for k, v in keys.items()},
+    }
+    made.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
+    return made

@@ -1,0 +1,47 @@
+"""Trainer and evaluator in one, without a model: an exact oracle behind the real contract."""
+
+import json
+import os
+import sys
+import time
+
+from builders import make_record, make_result
+from palm import artifacts
+from palm.contract import REQUEST_VARIABLE, EvaluationRequest, TrainingRequest
+from palm_store import S3Store
+
+
+def main() -> None:
+    document = json.loads(os.environ[REQUEST_VARIABLE])
+    time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
+    if "weights" in document:
+        train(TrainingRequest.model_validate(document))
+    else:
+        evaluate(EvaluationRequest.model_validate(document))
+
+
+def train(request: TrainingRequest) -> None:
+    if request.policy in os.environ.get("FAKE_FAILURES", "").split(","):
+        sys.exit(42)
+    store = S3Store(request.storage)
+    key = f"{artifacts.model_folder(request.policy_digest)}/weights.json"
+    store.write(key, json.dumps(request.weights).encode())
+    store.write_if_absent(artifacts.training_record(request.policy_digest), make_record(request))
+
+
+def evaluate(request: EvaluationRequest) -> None:
+    store = S3Store(request.storage)
+    weights = None
+    if request.policy_digest is not None:
+        key = f"{artifacts.model_folder(request.policy_digest)}/weights.json"
+        content = store.read(key, max_bytes=10_000)
+        weights = tuple(json.loads(content or b""))
+    result = make_result(request, weights)
+    store.write_if_absent(
+        artifacts.evaluation_result(request.policy_digest, request.evaluation_digest),
+        result.model_dump_json(by_alias=True).encode(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The operator as a process with the chart's rights, on a real API server, S3 and controllers."""
+
+import json
+import time
+from collections import Counter
+
+import pytest
+
+from builders import observed_in
+from palm_operator import names
+from palm_operator.api import parse_portfolio
+from palm_operator.decision import decide
+from palm_operator.work import work_for
+from palm_store import InMemoryStore
+
+pytestmark = pytest.mark.cluster
+
+
+def published(tenant) -> bool:
+    return tenant.condition("Published").get("reason") == "WaitingForKServe"
+
+
+def digests(tenant) -> Counter:
+    return Counter(
+        (j["metadata"]["labels"][names.LABEL_STEP], j["metadata"]["labels"][names.LABEL_DIGEST])
+        for j in tenant.objects("jobs")
+    )
+
+
+def test_a_portfolio_is_trained_pruned_and_published(operator, tenant):
+    tenant.apply()
+    tenant.eventually(lambda: published(tenant))
+    status = tenant.portfolio["status"]
+    assert status["observedGeneration"] == 1
+    assert status["oracleCalls"]["summary"] == "5/5"
+    assert tenant.condition("Ready")["status"] == "False"
+    services = {s["metadata"]["name"]: s for s in tenant.objects("inferenceservices")}
+    assert set(services) == {p["service"] for p in status["portfolio"]["policies"]}
+    assert all(count == 1 for count in digests(tenant).values())
+
+    # What is reported is what the pure core makes of the files in S3.
+    store = InMemoryStore()
+    for key in tenant.store.list(""):
+        store.objects[key] = tenant.store.read(key, max_bytes=10**7)
+    portfolio = parse_portfolio(tenant.portfolio)
+    evidence = observed_in(portfolio, store).evidence
+    work = work_for(portfolio, evidence)
+    decision = decide(portfolio, work, work.calibration, evidence.results)
+    reported = [p["name"] for p in status["portfolio"]["policies"]]
+    assert reported == [p.name for p in decision.survivors]
+    assert json.loads(evidence.manifest)["cover"]["policies"] == reported
+
+    # KServe's controller is not there: the test says Ready in its place.
+    for name in services:
+        ready = {"conditions": [{"type": "Ready", "status": "True"}], "url": f"http://{name}"}
+        tenant.kubectl("patch", "isvc", name, "--subresource=status", "--type=merge", "-p",
+                       json.dumps({"status": ready}))  # fmt: skip
+    tenant.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pfo/assistant")
+    assert all(p["url"] for p in tenant.portfolio["status"]["portfolio"]["policies"])
+
+
+def test_an_idle_operator_writes_nothing(operator, tenant):
+    tenant.apply()
+    tenant.eventually(lambda: published(tenant))
+    kinds = ("pfo", "jobs", "inferenceservices", "events")
+
+    def versions():
+        return {
+            (kind, o["metadata"]["name"]): o["metadata"]["resourceVersion"]
+            for kind in kinds
+            for o in tenant.objects(kind)
+        }
+
+    time.sleep(3)
+    before = versions()
+    time.sleep(8)  # several resyncs
+    assert versions() == before
+
+
+def test_a_killed_operator_continues_without_a_second_job(operator, tenant):
+    tenant.apply(seconds=1)
+    for summary in ("0/5", "1/5", "3/5"):
+        least = int(summary[0])
+        tenant.eventually(
+            lambda least=least: (
+                int(
+                    tenant.portfolio.get("status", {})
+                    .get("oracleCalls", {})
+                    .get("summary", "-1/5")
+                    .split("/")[0]
+                )
+                >= least
+            )
+        )
+        operator.kill()
+        time.sleep(1)
+        operator.start()
+    tenant.eventually(lambda: published(tenant))
+    assert all(count == 1 for count in digests(tenant).values())
+    assert len(digests(tenant)) == 11
+
+
+def test_a_deleted_portfolio_takes_its_children_and_leaves_s3(operator, tenant):
+    tenant.apply()
+    tenant.eventually(lambda: published(tenant))
+    tenant.kubectl("delete", "pfo", "assistant", "--timeout=60s")
+    tenant.eventually(
+        lambda: not tenant.objects("jobs") and not tenant.objects("inferenceservices")
+    )
+    assert len(tenant.store.list("policies")) == 5 * 3
+    # The same Portfolio again costs nothing.
+    tenant.apply()
+    tenant.eventually(lambda: published(tenant))
+    assert tenant.objects("jobs") == []
+    assert tenant.portfolio["status"]["oracleCalls"]["reused"] == 5

@@ -1,0 +1,27 @@
+"""``python -m palm_trainer.toy --output DIR``: the toy base model and its prompts."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from palm_trainer.toy.cache import cached_toy_model
+
+
+def main() -> int:
+    """Copy the cached toy model to a folder, making it first where the cache has none."""
+    parser = argparse.ArgumentParser(prog="palm_trainer.toy", description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    output: Path = parser.parse_args().output
+    try:
+        source = cached_toy_model()
+    except ValueError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    shutil.copytree(source, output, dirs_exist_ok=True)
+    print(f"toy base model and prompts are in {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
