@@ -1,4 +1,4 @@
-"""Portfolios, results and a fake world, as plain functions: what a test does not say is ordinary."""
+"""Portfolios, results and a fake world as plain functions: what a test omits is ordinary."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,8 @@ from palm_operator.api import Portfolio, parse_portfolio
 from palm_operator.evidence import Evidence
 from palm_operator.observed import Observed
 from palm_operator.observer import _found
-from palm_operator.planner import Plan, plan
+from palm_operator.plan import Plan
+from palm_operator.planner import plan
 from palm_operator.reading import Found, Want, gathered, wants
 from palm_operator.settings import Settings
 from palm_operator.work import Work, work_for

@@ -47,6 +47,7 @@ def _configure_logs(settings: Settings, *, verbose: bool) -> None:
     )
     # kopf logs a line per event; what the operator did with it is what people want to read.
     logging.getLogger("kopf").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("palm_operator").setLevel(logging.INFO)
 
 

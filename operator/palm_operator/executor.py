@@ -12,7 +12,7 @@ from palm_operator.api import Portfolio
 from palm_operator.cluster import Cluster
 from palm_operator.observed import Job, Service, is_owned
 from palm_operator.observer import Cache, Stores
-from palm_operator.planner import Plan
+from palm_operator.plan import Plan
 from palm_operator.requests import storage_location
 
 logger = logging.getLogger(__name__)

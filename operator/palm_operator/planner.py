@@ -5,61 +5,23 @@ prune and publish. No rung remembers anything; the status is written for people 
 decide, except for what is deployed now.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from palm import artifacts
 from palm.contract import canonical_json
-from palm.errors import InvalidPortfolio
-from palm.policies import policy_name
 from palm_operator import manifests, progress, status
 from palm_operator.api import PendingRevision, Portfolio, PortfolioStatus
 from palm_operator.decision import decide, ledger
 from palm_operator.names import Step
-from palm_operator.observed import Job, Observed, Service
-from palm_operator.publication import publication, ready_said, service_names_fit
-from palm_operator.requests import revision_of, weight_vectors
+from palm_operator.observed import Job, Observed
+from palm_operator.plan import ObjectWrite, Plan, Refused, check, refused, reported
+from palm_operator.publication import publication, ready_said
 from palm_operator.settings import Settings
-from palm_operator.status import Event, Said
+from palm_operator.status import Said
 from palm_operator.tasks import State, Task, obsolete_jobs, tasks_of
 from palm_operator.work import Work, work_for
-
-
-@dataclass(frozen=True)
-class ObjectWrite:
-    """An object to be written to S3."""
-
-    key: str
-    content: bytes
-    if_absent: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything to be done in one pass, and what to say afterwards."""
-
-    status: PortfolioStatus
-    creates: tuple[dict[str, Any], ...] = ()
-    applies: tuple[dict[str, Any], ...] = ()
-    deletes: tuple[Job | Service, ...] = ()
-    writes: tuple[ObjectWrite, ...] = ()
-    discards: tuple[str, ...] = ()
-    """Keys of objects in S3 that are not valid and are about to be made again."""
-    events: tuple[Event, ...] = ()
-
-    @property
-    def acts(self) -> bool:
-        """Say whether there is anything to do besides reporting."""
-        return bool(self.creates or self.applies or self.deletes or self.writes or self.discards)
-
-
-class Refused(InvalidPortfolio):
-    """The Portfolio breaks a rule of the operator; nothing is created for it."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        self.reason = reason
-        super().__init__(message)
 
 
 def plan(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: datetime) -> Plan:
@@ -80,53 +42,6 @@ def plan(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: d
     if work.problem or not work.is_determined or any(t.state is not State.DONE for t in tasks):
         return _train_and_evaluate(portfolio, work, tasks, observed, settings, now=now)
     return _prune_and_publish(portfolio, work, tasks, observed, now=now)
-
-
-def check(portfolio: Portfolio, settings: Settings) -> None:
-    """Raise Refused where a rule is broken that the resource's schema cannot say."""
-    endpoint = portfolio.spec.storage.s3.endpoint
-    if not settings.allows(endpoint):
-        raise Refused(
-            "StorageNotAllowed",
-            f"spec.storage.s3.endpoint is {endpoint!r}; this operator allows AWS and "
-            f"{list(settings.storage_endpoints)}: ask its administrator",
-        )
-    try:
-        count = len(weight_vectors(portfolio.spec))
-    except InvalidPortfolio as error:
-        raise Refused("GridTooLarge", str(error)) from None
-    try:
-        service_names_fit(portfolio, policy_name(count - 1, "0" * 32))
-    except InvalidPortfolio as error:
-        raise Refused("NameTooLong", str(error)) from None
-
-
-def refused(portfolio: Portfolio, observed: Observed, refusal: Refused, *, now: datetime) -> Plan:
-    """Return the plan that only says why nothing is done; what is served stays."""
-    no = Said("False", refusal.reason, str(refusal))
-    kept = portfolio.status.portfolio
-    shown = status.refreshed(kept, observed) if kept else None
-    said = {
-        "Accepted": no,
-        "Progressing": no,
-        "Stalled": replace(no, status="True"),
-        "Ready": ready_said(portfolio, shown, otherwise=no),
-    }
-    new = portfolio.status.model_copy(update={"portfolio": shown, "pending": None})
-    return _reported(portfolio, new, said, now=now)
-
-
-def troubled(portfolio: Portfolio, reason: str, message: str, *, now: datetime) -> Plan:
-    """Return the plan that only says that a pass failed and is tried again."""
-    said = {
-        c.type: Said(c.status, c.reason, c.message)
-        for c in portfolio.status.conditions
-        if c.type != "Stalled"
-    }
-    trouble = Said("True", reason, message)
-    said |= {"Progressing": trouble, "Reconciling": trouble}
-    said.setdefault("Ready", Said("False", reason, message))
-    return _reported(portfolio, portfolio.status, said, now=now)
 
 
 def _train_and_evaluate(
@@ -170,7 +85,7 @@ def _train_and_evaluate(
         pending=PendingRevision(revision=work.revision, phase=stage),
     )
     return replace(
-        _reported(portfolio, new, said, now=now),
+        reported(portfolio, new, said, now=now),
         creates=tuple(_job(portfolio, work, task, settings) for task in starts),
         deletes=(*obsolete, *_in_the_way(tasks, observed, obsolete)),
         writes=_calibration(work),
@@ -233,7 +148,7 @@ def _prune_and_publish(
         pending=pending,
     )
     return replace(
-        _reported(portfolio, report, said, now=now),
+        reported(portfolio, report, said, now=now),
         applies=public.applies,
         deletes=(*obsolete_jobs(work, observed), *public.retires),
         writes=() if evidence.manifest == content else (ObjectWrite(key, content),),
@@ -284,17 +199,3 @@ def _accepted(work: Work) -> Said:
 
 def _kstatus(doing: Said, *, stuck: bool) -> dict[str, Said]:
     return {"Stalled" if stuck else "Reconciling": replace(doing, status="True")}
-
-
-def _reported(
-    portfolio: Portfolio, new: PortfolioStatus, said: dict[str, Said], *, now: datetime
-) -> Plan:
-    old, generation = portfolio.status, portfolio.metadata.generation
-    new = new.model_copy(
-        update={
-            "observed_generation": generation,
-            "revision": new.revision or revision_of(portfolio.spec),
-            "conditions": status.conditions(old.conditions, said, generation=generation, now=now),
-        }
-    )
-    return Plan(status=new, events=status.events(old, new))

@@ -16,7 +16,8 @@ from palm_operator.evidence import first_problem
 from palm_operator.executor import Executor, name_of
 from palm_operator.observed import Observed
 from palm_operator.observer import Cache, Observer, Stores
-from palm_operator.planner import Plan, Refused, check, plan, refused, troubled
+from palm_operator.plan import Plan, Refused, check, refused, troubled
+from palm_operator.planner import plan
 from palm_operator.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ LogFormat = Literal["text", "json"]
 class Settings:
     """The operator's own settings, as opposed to a Portfolio's."""
 
-    trainer_image: str = "palm-operator/trainer:latest"
-    evaluator_image: str = "palm-operator/evaluator:latest"
+    trainer_image: str = "palm-operator/palm-trainer:latest"
+    evaluator_image: str = "palm-operator/palm-evaluator:latest"
     storage_endpoints: tuple[str, ...] = ()
     """S3 endpoints besides AWS that Portfolios may use; ``*`` allows any."""
     namespaces: tuple[str, ...] = ()

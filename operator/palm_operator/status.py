@@ -96,11 +96,7 @@ def conditions(
 def events(old: PortfolioStatus, new: PortfolioStatus) -> tuple[Event, ...]:
     """Return the events of the conditions whose status or reason changed."""
     before = {c.type: (c.status, c.reason) for c in old.conditions}
-    changed = [
-        c
-        for c in new.conditions
-        if before.get(c.type) != (c.status, c.reason) and not _is_quiet(c, before)
-    ]
+    changed = [c for c in new.conditions if _is_news(c, before.get(c.type))]
     return tuple(
         Event(
             type="Warning" if c.type == "Stalled" or _is_refusal(c) else "Normal",
@@ -217,10 +213,14 @@ def _is_refusal(condition: Condition) -> bool:
     return condition.type == "Accepted" and condition.status == "False"
 
 
-def _is_quiet(condition: Condition, before: Mapping[str, tuple[Truth, str]]) -> bool:
-    """Say whether a change is told by another condition, or is only the first "not yet"."""
+def _is_news(condition: Condition, before: tuple[Truth, str] | None) -> bool:
+    """Say whether a condition tells something that no other one tells, and not just "not yet"."""
     if condition.type in ("Progressing", "Reconciling", "GuaranteeHeld"):
-        return True
-    return (
-        condition.status != "True" and condition.type not in before and (not _is_refusal(condition))
+        return False
+    if before is None:
+        return condition.status == "True" or _is_refusal(condition)
+    # Ready repeats the reasons of others while it is False.
+    compared = before[0] if condition.type == "Ready" else before
+    return compared != (
+        condition.status if condition.type == "Ready" else (condition.status, condition.reason)
     )

@@ -32,7 +32,7 @@ def cluster() -> Iterator[EmbeddedCluster]:
     # Not below /tmp, where Jobs mount a folder of their own: the process node would confuse them.
     (ROOT / "build").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="wiring-", dir=ROOT / "build"))
-    # The image table's words are not looked up on a search path, and PYTHONPATH does not reach Pods.
+    # The image table is no search path, and PYTHONPATH does not reach Pods.
     start = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import runpy; " + (
         f"runpy.run_path({str(FAKE_IMAGE)!r}, run_name='__main__')"
     )
@@ -212,11 +212,13 @@ class Tenant:
 
 
 @pytest.fixture
-def tenant(cluster: EmbeddedCluster, namespace: str) -> Tenant:
+def tenant(cluster: EmbeddedCluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Tenant:
     keys = {
         "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
         "AWS_SECRET_ACCESS_KEY": cluster.s3.secret_key,
     }
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
     made = Tenant(cluster, namespace)
     secret = {
         "apiVersion": "v1",

@@ -40,8 +40,10 @@ def test_a_portfolio_is_trained_pruned_and_published(operator, tenant):
 
     # What is reported is what the pure core makes of the files in S3.
     store = InMemoryStore()
-    for key in tenant.store.list(""):
-        store.objects[key] = tenant.store.read(key, max_bytes=10**7)
+    for folder in ("base", "policies", "calibrations", "portfolios"):
+        for name in tenant.store.list(folder):
+            key = f"{folder}/{name}"
+            store.objects[key] = tenant.store.read(key, max_bytes=10**7) or b""
     portfolio = parse_portfolio(tenant.portfolio)
     evidence = observed_in(portfolio, store).evidence
     work = work_for(portfolio, evidence)

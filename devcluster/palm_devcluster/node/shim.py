@@ -40,8 +40,6 @@ def write_json(path: str, value: object) -> None:
     draft = f"{path}.draft"
     with open(draft, "w", encoding="utf-8") as file:
         json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
     os.replace(draft, path)
 
 
@@ -188,11 +186,7 @@ class Container:
             os.kill(self.pid, number)
 
     def run(self) -> int:
-        """Pump until the main process has ended and its output is read.
-
-        Returns:
-            The wait status of the main process.
-        """
+        """Pump until the main process has ended and its output is read; its wait status."""
         give_up = float("inf")
         while self.streams and time.monotonic() < give_up:
             for fd, _ in self.poller.poll(1000 * STREAM_LINGER_S):
@@ -201,9 +195,7 @@ class Container:
                 kill_all()
                 give_up = time.monotonic() + STREAM_LINGER_S
         while self.status is None and not self._ended():
-            self.poller.poll(
-                1000 * STREAM_LINGER_S
-            )  # output closed early; a signal or the child's end wakes us
+            self.poller.poll(1000 * STREAM_LINGER_S)  # output closed early; signals wake us
             self._drain_wakeups()
         kill_all()
         self.log.finish()
@@ -235,12 +227,9 @@ class Container:
 
 def exit_record(status: int, failure: str) -> dict[str, Any]:
     """What the agent reads: exit code (128+n for signal n) and the reason of a failed start."""
-    code = os.waitstatus_to_exitcode(status)
+    code = START_FAILED if failure else os.waitstatus_to_exitcode(status)
     killed_by = max(0, -code)
-    if failure:
-        code = START_FAILED
-    elif killed_by:
-        code = 128 + killed_by
+    code = 128 + killed_by if killed_by else code
     return {"exitCode": code, "signal": killed_by, "failure": failure, "finishedAt": timestamp()}
 
 

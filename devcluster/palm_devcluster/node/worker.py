@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _IDLE_S = 60.0
 _MEMORY_S = 1.0
+_REFRESH_RETRY_S = 5.0
 _GONE_GRACE_S = 2.0  # for a Pod that was deleted from the API by force
 _OVER = ("Succeeded", "Failed")
 _DEADLINE = Ending(
@@ -76,17 +77,13 @@ class PodWorker:
                 if await self._step():
                     return
                 pause = self._pause
-            except FAILURES as error:
-                logger.warning("pod %s: %s", self._label, error)
+            except (*FAILURES, ConfigError, UnknownImageError, OSError) as error:
+                logger.warning("pod %s: %s", self.pod["metadata"]["name"], error)
                 pause = 1.0
             try:
                 await asyncio.wait_for(self._changed.wait(), pause)
             except TimeoutError:
                 continue
-
-    @property
-    def _label(self) -> str:
-        return f"{self.pod['metadata']['namespace']}/{self.pod['metadata']['name']}"
 
     @property
     def _is_deleted(self) -> bool:
@@ -137,11 +134,11 @@ class PodWorker:
             latest = views[name].latest
             if latest is not None:
                 self._stop(name, latest.number)
-        refresh = time.monotonic() >= self.preparation.refresh_at > 0
-        if (decision.start or refresh) and not await self._mounted(decision, now):
-            return
-        for step in decision.start:
-            await self._start(step, now)
+        alive = any(view.alive for view in views.values())
+        refresh = alive and time.monotonic() >= self.preparation.refresh_at
+        if (decision.start or refresh) and await self._mounted(decision, now):
+            for step in decision.start:
+                await self._start(step, now)
         for name, view in views.items():
             await self._probe(name, view)
         if time.monotonic() - self._memory_at >= _MEMORY_S:
@@ -153,6 +150,7 @@ class PodWorker:
             await self.preparation.mount()
         except (ConfigError, ApiError, OSError) as error:
             names = [step.container for step in decision.start]
+            self.preparation.refresh_at = time.monotonic() + _REFRESH_RETRY_S
             news = [self._hindrances.add(name, error, now, CREATING) for name in names]
             soon = isinstance(error, ApiError) and error.code == FORBIDDEN  # see Hindrances
             if any(news) and not soon:
@@ -221,16 +219,13 @@ class PodWorker:
     def _grace(self) -> float:
         if self.gone:
             return _GONE_GRACE_S
-        asked = self.pod["metadata"].get("deletionGracePeriodSeconds")
-        return float(
-            self.pod["spec"].get("terminationGracePeriodSeconds", 30) if asked is None else asked
-        )
+        stated = self.pod["spec"].get("terminationGracePeriodSeconds", 30)
+        return float(self.pod["metadata"].get("deletionGracePeriodSeconds", stated))
 
     async def _report(self, ending: Ending | None, decision: Decision, views: Views) -> None:
         if self.pod.get("status", {}).get("phase") in _OVER:
             return
-        now = datetime.now(UTC)
-        over = decision.over
+        now, over = datetime.now(UTC), decision.over
         status = pod_status(self.pod, views, ending=ending, over=over, now=now)
         if same_status(self.pod.get("status", {}), status):
             return

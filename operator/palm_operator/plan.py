@@ -1,0 +1,113 @@
+"""A plan as a value, and the plans that only say something: refusals and troubles. Pure."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from palm.errors import InvalidPortfolio
+from palm.policies import policy_name
+from palm_operator import status
+from palm_operator.api import Portfolio, PortfolioStatus
+from palm_operator.observed import Job, Observed, Service
+from palm_operator.publication import ready_said, service_names_fit
+from palm_operator.requests import revision_of, weight_vectors
+from palm_operator.settings import Settings
+from palm_operator.status import Event, Said
+
+
+@dataclass(frozen=True)
+class ObjectWrite:
+    """An object to be written to S3."""
+
+    key: str
+    content: bytes
+    if_absent: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything to be done in one pass, and what to say afterwards."""
+
+    status: PortfolioStatus
+    creates: tuple[dict[str, Any], ...] = ()
+    applies: tuple[dict[str, Any], ...] = ()
+    deletes: tuple[Job | Service, ...] = ()
+    writes: tuple[ObjectWrite, ...] = ()
+    discards: tuple[str, ...] = ()
+    """Keys of objects in S3 that are not valid and are about to be made again."""
+    events: tuple[Event, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Say whether there is anything to do besides reporting."""
+        return bool(self.creates or self.applies or self.deletes or self.writes or self.discards)
+
+
+class Refused(InvalidPortfolio):
+    """The Portfolio breaks a rule of the operator; nothing is created for it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+def check(portfolio: Portfolio, settings: Settings) -> None:
+    """Raise Refused where a rule is broken that the resource's schema cannot say."""
+    endpoint = portfolio.spec.storage.s3.endpoint
+    if not settings.allows(endpoint):
+        raise Refused(
+            "StorageNotAllowed",
+            f"spec.storage.s3.endpoint is {endpoint!r}; this operator allows AWS and "
+            f"{list(settings.storage_endpoints)}: ask its administrator",
+        )
+    try:
+        count = len(weight_vectors(portfolio.spec))
+    except InvalidPortfolio as error:
+        raise Refused("GridTooLarge", str(error)) from None
+    try:
+        service_names_fit(portfolio, policy_name(count - 1, "0" * 32))
+    except InvalidPortfolio as error:
+        raise Refused("NameTooLong", str(error)) from None
+
+
+def refused(portfolio: Portfolio, observed: Observed, refusal: Refused, *, now: datetime) -> Plan:
+    """Return the plan that only says why nothing is done; what is served stays."""
+    no = Said("False", refusal.reason, str(refusal))
+    kept = portfolio.status.portfolio
+    shown = status.refreshed(kept, observed) if kept else None
+    said = {
+        "Accepted": no,
+        "Progressing": no,
+        "Stalled": replace(no, status="True"),
+        "Ready": ready_said(portfolio, shown, otherwise=no),
+    }
+    new = portfolio.status.model_copy(update={"portfolio": shown, "pending": None})
+    return reported(portfolio, new, said, now=now)
+
+
+def troubled(portfolio: Portfolio, reason: str, message: str, *, now: datetime) -> Plan:
+    """Return the plan that only says that a pass failed and is tried again."""
+    said = {
+        c.type: Said(c.status, c.reason, c.message)
+        for c in portfolio.status.conditions
+        if c.type != "Stalled"
+    }
+    trouble = Said("True", reason, message)
+    said |= {"Progressing": trouble, "Reconciling": trouble}
+    said.setdefault("Ready", Said("False", reason, message))
+    return reported(portfolio, portfolio.status, said, now=now)
+
+
+def reported(
+    portfolio: Portfolio, new: PortfolioStatus, said: dict[str, Said], *, now: datetime
+) -> Plan:
+    """Return the plan that does nothing but report a status under these conditions."""
+    old, generation = portfolio.status, portfolio.metadata.generation
+    new = new.model_copy(
+        update={
+            "observed_generation": generation,
+            "revision": new.revision or revision_of(portfolio.spec),
+            "conditions": status.conditions(old.conditions, said, generation=generation, now=now),
+        }
+    )
+    return Plan(status=new, events=status.events(old, new))
