@@ -45,10 +45,6 @@ class Expectations:
             del jobs[name]
         return tuple(job for _, job in jobs.values())
 
-    def forget(self, portfolio_uid: str) -> None:
-        """Drop everything of a Portfolio that is gone."""
-        self._jobs.pop(portfolio_uid, None)
-
 
 class Executor:
     """Carries out plans."""

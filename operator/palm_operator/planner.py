@@ -12,12 +12,12 @@ from typing import Any
 from palm import artifacts
 from palm.contract import canonical_json
 from palm_operator import manifests, progress, status
-from palm_operator.api import PendingRevision, Portfolio, PortfolioStatus
+from palm_operator.api import DeployedPortfolio, PendingRevision, Portfolio, PortfolioStatus
 from palm_operator.decision import decide, ledger
 from palm_operator.names import Step
 from palm_operator.observed import Job, Observed
 from palm_operator.plan import ObjectWrite, Plan, Refused, check, refused, reported
-from palm_operator.publication import publication, ready_said
+from palm_operator.publication import Publication, publication, ready_said
 from palm_operator.settings import Settings
 from palm_operator.status import Said
 from palm_operator.tasks import State, Task, obsolete_jobs, tasks_of
@@ -58,39 +58,45 @@ def _train_and_evaluate(
     # The status tells of what runs once this plan is executed.
     begun = {task.name for task in starts}
     after = tuple(replace(t, state=State.RUNNING) if t.name in begun else t for t in tasks)
-    trained = progress.trained_said(work, after)
-    stuck = progress.is_stuck(after) and work.new_calibration is None
-    stage = progress.stage(work, after)
-    doing = Said("True", stage, progress.progress_message(work, after))
-    problem = progress.first_problem(work, after)
-    if stuck and problem is not None:
-        doing = problem
-    waits = Said("False", "WaitingForResults", "a policy is pruned only on evidence: results miss")
     kept = portfolio.status.portfolio
     shown = status.refreshed(kept, observed) if kept else None
-    said = {
+    report = PortfolioStatus(
+        revision=work.revision,
+        oracle_calls=status.oracle_calls(work, after, observed),
+        portfolio=shown,
+        pending=PendingRevision(revision=work.revision, phase=progress.stage(work, after)),
+    )
+    return replace(
+        reported(portfolio, report, _training_said(portfolio, work, after, shown), now=now),
+        creates=tuple(_job(portfolio, work, task, settings) for task in starts),
+        deletes=(*obsolete, *_in_the_way(tasks, observed, obsolete)),
+        writes=_calibration(work),
+        discards=tuple(task.key for task in starts if task.invalid),
+    )
+
+
+def _training_said(
+    portfolio: Portfolio,
+    work: Work,
+    tasks: tuple[Task, ...],
+    shown: DeployedPortfolio | None,
+) -> dict[str, Said]:
+    trained, problem = progress.trained_said(work, tasks), progress.first_problem(work, tasks)
+    is_stuck = problem is not None and progress.is_stuck(tasks) and work.new_calibration is None
+    doing = Said("True", progress.stage(work, tasks), progress.progress_message(work, tasks))
+    if is_stuck and problem is not None:
+        doing = problem
+    waits = Said("False", "WaitingForResults", "a policy is pruned only on evidence: results miss")
+    return {
         "Accepted": _accepted(work),
         "Progressing": doing,
         "Trained": trained,
         "Pruned": waits,
         "GuaranteeHeld": replace(waits, status="Unknown"),
         "Published": waits,
-        "Ready": ready_said(portfolio, shown, otherwise=trained if problem else doing),
-        **_kstatus(doing, stuck=stuck and problem is not None),
+        "Ready": ready_said(portfolio, shown, otherwise=problem or doing),
+        **_kstatus(doing, stuck=is_stuck),
     }
-    new = PortfolioStatus(
-        revision=work.revision,
-        oracle_calls=status.oracle_calls(work, after, observed),
-        portfolio=shown,
-        pending=PendingRevision(revision=work.revision, phase=stage),
-    )
-    return replace(
-        reported(portfolio, new, said, now=now),
-        creates=tuple(_job(portfolio, work, task, settings) for task in starts),
-        deletes=(*obsolete, *_in_the_way(tasks, observed, obsolete)),
-        writes=_calibration(work),
-        discards=tuple(task.key for task in starts if task.invalid),
-    )
 
 
 def _prune_and_publish(
@@ -111,32 +117,11 @@ def _prune_and_publish(
     key = artifacts.manifest(metadata.namespace, metadata.name, work.revision)
     new = status.deployed(portfolio, work, decision, manifest=content, observed=observed)
     public = publication(portfolio, work, decision, observed, new=new)
-    conflict = progress.conflict_said(observed)
-    published = conflict or public.published
-    finished = published.status == "True" or portfolio.spec.serving.mode == "None"
-    stuck = public.is_stuck or conflict is not None
-    doing = Said("False" if finished or stuck else "True", published.reason, published.message)
-    guarantee, size = new.guarantee, len(decision.survivors)
-    proven = "proven to be the smallest" if guarantee.proven else "not proven to be the smallest"
     said = {
         "Accepted": _accepted(work),
-        "Progressing": doing,
         "Trained": progress.trained_said(work, tasks),
-        "Pruned": Said(
-            "True",
-            "Covered",
-            f"{size} of {len(work.grid)} policies cover every weight vector of the grid, {proven}",
-        ),
-        "GuaranteeHeld": Said(
-            "True",
-            "GridCovered",
-            f"at every weight vector of the grid a deployed policy is within epsilon="
-            f"{guarantee.epsilon} (relative) and delta={guarantee.delta} (normalized units) of the "
-            "best policy observed; between them nothing is claimed",
-        ),
-        "Published": published,
-        "Ready": ready_said(portfolio, public.portfolio, otherwise=published),
-        **({} if finished else _kstatus(doing, stuck=stuck)),
+        **progress.pruned_said(work, new),
+        **_publication_said(portfolio, public, progress.conflict_said(observed)),
     }
     pending = None
     if public.portfolio is None or public.portfolio.revision != work.revision:
@@ -153,6 +138,21 @@ def _prune_and_publish(
         deletes=(*obsolete_jobs(work, observed), *public.retires),
         writes=() if evidence.manifest == content else (ObjectWrite(key, content),),
     )
+
+
+def _publication_said(
+    portfolio: Portfolio, public: Publication, conflict: Said | None
+) -> dict[str, Said]:
+    published = conflict or public.published
+    finished = published.status == "True" or portfolio.spec.serving.mode == "None"
+    stuck = public.is_stuck or conflict is not None
+    doing = Said("False" if finished or stuck else "True", published.reason, published.message)
+    return {
+        "Progressing": doing,
+        "Published": published,
+        "Ready": ready_said(portfolio, public.portfolio, otherwise=published),
+        **({} if finished else _kstatus(doing, stuck=stuck)),
+    }
 
 
 def _starts(

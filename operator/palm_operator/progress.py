@@ -1,5 +1,6 @@
 """What is said while policies are trained and evaluated, and when a person must help."""
 
+from palm_operator.api import DeployedPortfolio
 from palm_operator.names import LAST_ATTEMPT, Step
 from palm_operator.observed import Observed
 from palm_operator.status import Said
@@ -78,6 +79,27 @@ def conflict_said(observed: Observed) -> Said | None:
         f"{_enumerated(foreign)} exists and is not controlled by this Portfolio; it is not "
         "touched: delete or rename it, or rename the Portfolio",
     )
+
+
+def pruned_said(work: Work, portfolio: DeployedPortfolio) -> dict[str, Said]:
+    """Return the conditions Pruned and GuaranteeHeld of a decided portfolio."""
+    guarantee = portfolio.guarantee
+    proven = "proven to be the smallest" if guarantee.proven else "not proven to be the smallest"
+    return {
+        "Pruned": Said(
+            "True",
+            "Covered",
+            f"{portfolio.size} of {len(work.grid)} policies cover every weight vector of the grid, "
+            f"{proven}",
+        ),
+        "GuaranteeHeld": Said(
+            "True",
+            "GridCovered",
+            f"at every weight vector of the grid a chosen policy is within epsilon="
+            f"{guarantee.epsilon} (relative) and delta={guarantee.delta} (normalized units) of the "
+            "best policy observed; between them nothing is claimed",
+        ),
+    }
 
 
 def _broken(broken: list[Task]) -> Said:

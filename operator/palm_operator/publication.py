@@ -50,7 +50,7 @@ def publication(
             "the cluster has no InferenceService resource (serving.kserve.io/v1beta1): install "
             "KServe, or set spec.serving.mode to None",
         )
-        return Publication((), (), new, said)
+        return Publication((), (), new, said, is_stuck=True)
     return _per_policy(portfolio, work, decision, observed, new=new, kept=kept)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,9 +23,27 @@ from palm_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_CONFLICT_SECONDS = 60.0
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class Conflicts:
+    """Names that objects of others have; forgotten after a while, for they may be gone."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, tuple[float, tuple[str, ...]]] = {}
+
+    def add(self, portfolio_uid: str, names: tuple[str, ...]) -> None:
+        """Note all names that a Portfolio cannot have."""
+        self._names[portfolio_uid] = (time.monotonic() + _CONFLICT_SECONDS, names)
+
+    def get(self, portfolio_uid: str) -> tuple[str, ...]:
+        """Return the names that a Portfolio could not have a moment ago."""
+        until, names = self._names.get(portfolio_uid, (0.0, ()))
+        return names if time.monotonic() < until else ()
 
 
 class Reconciler:
@@ -42,6 +61,7 @@ class Reconciler:
         self._cluster, self._settings, self._clock = cluster, settings, clock
         self._observer = Observer(cluster, stores, cache)
         self._executor = Executor(cluster, stores, cache)
+        self._conflicts = Conflicts()
 
     async def reconcile(self, namespace: str, name: str) -> bool:
         """Take the next step; say whether another follows at once.
@@ -83,12 +103,14 @@ class Reconciler:
             return False
         observed = await self._observer.observe(portfolio, expected=expectations.pending(uid))
         expectations.met(uid, tuple(job for job in observed.jobs if job.uid))
-        decided = await self._planned(portfolio, observed)
-        conflicts = await self._executor.act(portfolio, decided)
-        if conflicts:
-            decided = await self._planned(portfolio, replace(observed, conflicts=conflicts))
+        known = self._conflicts.get(uid)
+        decided = await self._planned(portfolio, replace(observed, conflicts=known))
+        if new := await self._executor.act(portfolio, decided):
+            # What has the name stays; the rest of the work goes on in the next pass.
+            self._conflicts.add(uid, (*known, *new))
+            return True
         await self._executor.report(body, portfolio, decided, now=self._clock())
-        return bool(decided.writes) and not conflicts
+        return bool(decided.writes)
 
     async def _planned(self, portfolio: Portfolio, observed: Observed) -> Plan:
         # In a thread: an exact cover may take seconds, and watches must go on.

@@ -42,6 +42,7 @@ ORDER = (
 )
 MESSAGE_LIMIT = 2048
 EVENT_LIMIT = 1000
+POLICIES_LIMIT = 64
 UNDEFINED = "undefined"
 """Shown for a relative shortfall where some best objective is not positive."""
 
@@ -162,7 +163,7 @@ def deployed(
         DeployedPortfolio(
             revision=work.revision,
             size=len(policies),
-            policies=policies,
+            policies=policies[:POLICIES_LIMIT],
             guarantee=Guarantee(
                 epsilon=UNDEFINED if epsilon is None else number(epsilon),
                 delta=number(decision.pruning.delta),

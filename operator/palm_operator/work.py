@@ -115,8 +115,11 @@ def _with_new_calibration(
     portfolio: Portfolio, evidence: Evidence, work: Work, extremes: tuple[Policy, ...]
 ) -> Work:
     key = work.calibration_key
-    if key is None or key in evidence.invalid or key not in evidence.read:
+    if key is None or key not in evidence.read:
         return work
+    if key in evidence.invalid:
+        # Never overwritten: other policies may have been trained in its units.
+        return replace(work, problem=f"{key} is not valid: {evidence.invalid[key]}; delete it")
     results = [evidence.results.get(p.evaluation_digest) for p in extremes]
     found = [result for result in results if result is not None]
     if len(found) < len(extremes) or not all(p.digest in evidence.trained for p in extremes):

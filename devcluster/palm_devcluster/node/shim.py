@@ -228,8 +228,7 @@ class Container:
 def exit_record(status: int, failure: str) -> dict[str, Any]:
     """What the agent reads: exit code (128+n for signal n) and the reason of a failed start."""
     code = START_FAILED if failure else os.waitstatus_to_exitcode(status)
-    killed_by = max(0, -code)
-    code = 128 + killed_by if killed_by else code
+    code, killed_by = (128 - code, -code) if code < 0 else (code, 0)
     return {"exitCode": code, "signal": killed_by, "failure": failure, "finishedAt": timestamp()}
 
 
