@@ -22,7 +22,7 @@ from palm_operator.api import Portfolio, parse_portfolio
 from palm_operator.evidence import Evidence
 from palm_operator.observed import Observed
 from palm_operator.observer import _found
-from palm_operator.plan import Plan
+from palm_operator.plan import Plan, Refused, check
 from palm_operator.planner import plan
 from palm_operator.reading import Found, Want, gathered, wants
 from palm_operator.settings import Settings
@@ -140,6 +140,7 @@ class World:
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings: Settings = SETTINGS
     serves: bool = True
+    conflicts: tuple[str, ...] = ()
     created: list[str] = field(default_factory=list)
 
     @property
@@ -155,6 +156,7 @@ class World:
             jobs=tuple(seen.job(j, portfolio_uid=uid) for j in self.jobs.values()),
             services=tuple(seen.service(s, portfolio_uid=uid) for s in self.services.values()),
             serves=self.serves,
+            conflicts=self.conflicts,
         )
 
     @property
@@ -166,6 +168,10 @@ class World:
         return [name for name, job in self.jobs.items() if not job.get("status")]
 
     def planned(self) -> Plan:
+        try:
+            check(self.portfolio, self.settings)
+        except Refused:  # nothing of it is looked at, as in the reconciler
+            return plan(self.portfolio, Observed(), self.settings, now=NOW)
         return plan(self.portfolio, self.observed, self.settings, now=NOW)
 
     def step(self) -> Plan:

@@ -113,24 +113,21 @@ def _job(
     annotations: dict[str, str],
 ) -> dict[str, Any]:
     metadata, training = portfolio.metadata, portfolio.spec.training
-    labels = {
-        **(template.labels or {}),
-        **names.owned_labels(metadata.name, metadata.uid),
+    ours = {
         names.LABEL_POLICY: policy,
         names.LABEL_STEP: step.value,
         names.LABEL_DIGEST: digest,
         names.LABEL_ATTEMPT: str(attempt),
         names.LABEL_REVISION: revision,
     }
+    owned = names.owned_labels(metadata.name, metadata.uid)
+    labels = {**(template.labels or {}), **owned, **ours}
     annotations = {**(template.annotations or {}), **annotations}
     queue = {names.LABEL_KUEUE_QUEUE: training.queue_name} if training.queue_name else {}
     credentials = portfolio.spec.storage.s3.credentials_secret
+    secret = credentials.name if credentials else None
     container = pods.container(
-        _CONTAINERS[step],
-        request,
-        image=image,
-        template=template,
-        credentials_secret=credentials.name if credentials else None,
+        _CONTAINERS[step], request, image=image, template=template, credentials_secret=secret
     )
     return {
         "apiVersion": "batch/v1",

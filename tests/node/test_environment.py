@@ -12,6 +12,7 @@ from palm_devcluster.node.environment import (
     expand,
 )
 from palm_devcluster.node.fields import ConfigError, field_value
+from palm_devcluster.node.paths import Mount
 from palm_devcluster.node.quantity import in_units, parse_quantity
 from palm_devcluster.node.sources import Sources
 
@@ -139,3 +140,20 @@ def test_a_command_replaces_the_entrypoint_and_args_follow_it() -> None:
 def test_no_command_at_all_is_refused() -> None:
     with pytest.raises(ConfigError, match="'i' has no entrypoint"):
         container_launch({"image": "i"}, [], {}, [], Path("/h"))
+
+
+def test_the_nodes_own_paths_are_not_translated_though_a_container_mounts_a_folder_above() -> None:
+    mounts = [Mount("/tmp", "/node/volumes/tmp")]
+    container = {"image": "i", "args": ["/tmp/mine", "$(HOME)/x"]}
+    env = {"HOME": "/tmp/node/home"}
+    launch = container_launch(container, ["/tmp/bin/run"], env, mounts, Path("/tmp/node/home"))
+    assert launch.argv == ("/tmp/bin/run", "/node/volumes/tmp/mine", "/tmp/node/home/x")
+    assert launch.env == env
+    assert launch.cwd == "/tmp/node/home"
+
+
+def test_values_that_the_pod_sets_are_translated() -> None:
+    container = {"image": "i", "env": [{"name": "CACHE", "value": "/tmp/cache"}]}
+    mounts = [Mount("/tmp", "/node/volumes/tmp")]
+    env = container_environment({}, container, {"HOME": "/tmp/h"}, Sources({}), {}, mounts)
+    assert env == {"HOME": "/tmp/h", "CACHE": "/node/volumes/tmp/cache"}

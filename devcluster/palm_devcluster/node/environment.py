@@ -57,22 +57,27 @@ def container_environment(
     base: Mapping[str, str],
     sources: Sources,
     allocatable: Mapping[str, str],
+    mounts: Sequence[Mount] = (),
 ) -> dict[str, str]:
     """``base``, then ``envFrom``, then ``env`` in order; later entries win.
+
+    Mount paths are translated in what the Pod says and never in ``base``: the node's own folders
+    may lie below a path that a container mounts, ``/tmp`` for one.
 
     Raises:
         ConfigError: A ConfigMap, Secret, key or field that is not optional is missing.
     """
     env = dict(base)
     for entry in container.get("envFrom", []):
-        env.update(_all_keys(entry, sources))
+        keys = _all_keys(entry, sources)
+        env.update({name: translate(value, mounts) for name, value in keys.items()})
     for entry in container.get("env", []):
         if "valueFrom" not in entry:
-            env[entry["name"]] = expand(entry.get("value", ""), env)
+            env[entry["name"]] = expand(translate(entry.get("value", ""), mounts), env)
             continue
         value = _referred(entry, pod, container, sources, allocatable)
         if value is not None:
-            env[entry["name"]] = value
+            env[entry["name"]] = translate(value, mounts)
     return env
 
 
@@ -123,12 +128,14 @@ def container_launch(
     Raises:
         ConfigError: Neither the container nor its image names a command.
     """
-    words = [*container.get("command", entrypoint), *container.get("args", [])]
-    argv = tuple(translate(expand(word, env), mounts) for word in words)
+    # Translated before expansion: variables hold local paths already.
+    asked = [*container.get("command", []), *container.get("args", [])]
+    words = [expand(translate(word, mounts), env) for word in asked]
+    argv = (*(() if container.get("command") else entrypoint), *words)
     if not argv:
         raise ConfigError(f"no command: image {container['image']!r} has no entrypoint")
     return Launch(
         argv=argv,
-        env={name: translate(value, mounts) for name, value in env.items()},
-        cwd=translate(container.get("workingDir") or str(home), mounts),
+        env=dict(env),
+        cwd=translate(container.get("workingDir") or "", mounts) or str(home),
     )

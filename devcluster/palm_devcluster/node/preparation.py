@@ -132,8 +132,9 @@ class Preparation:
         )
         sources = await self._sources(environment_references(container))
         allocatable = self._node.allocatable
-        env = container_environment(self.pod, container, base, sources, allocatable)
-        mounts = self._mounts(container, attempt, env)
+        asked = container_environment(self.pod, container, base, sources, allocatable)
+        mounts = self._mounts(container, attempt, asked)
+        env = container_environment(self.pod, container, base, sources, allocatable, mounts)
         env = {**self._kubeconfig(container), **env}
         launch = container_launch(container, entrypoint, env, mounts, home)
         return Target(container, launch, tuple(mounts))

@@ -46,7 +46,7 @@ class Target:
 async def run_command(target: Target, command: list[str], seconds: float) -> tuple[bool, str]:
     """Run a command with a container's environment; true with exit code 0 in time."""
     env = target.launch.env
-    words = [translate(expand(word, env), target.mounts) for word in command]
+    words = [expand(translate(word, target.mounts), env) for word in command]
     try:
         process = await asyncio.create_subprocess_exec(
             *words,
