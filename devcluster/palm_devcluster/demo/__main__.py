@@ -110,8 +110,7 @@ def _manifest(portfolio: Any, store: S3Store) -> Any:
 
 
 def _commands(cluster: EmbeddedCluster) -> list[str]:
-    kubectl = shutil.which("kubectl") or str(cluster.kubectl)
-    shown = "kubectl" if "/" not in kubectl else kubectl
+    shown = "kubectl" if shutil.which("kubectl") else str(cluster.kubectl)
     namespace = f"-n {install.DEMO_NAMESPACE}"
     return [
         f"export KUBECONFIG={cluster.kubeconfig}",

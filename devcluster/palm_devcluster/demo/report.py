@@ -17,18 +17,15 @@ def survivors_table(portfolio: Mapping[str, Any]) -> Table:
     names = [reward["name"] for reward in portfolio["spec"]["rewards"]]
     deployed = portfolio["status"]["portfolio"]
     table = Table(title=f"Portfolio {portfolio['metadata']['name']}: {deployed['size']} policies")
-    table.add_column("policy")
+    table.add_column("policy", no_wrap=True)
     for name in names:
         table.add_column(f"w({name})", justify="right")
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("serves", justify="right")
-    table.add_column("InferenceService")
     for policy in deployed["policies"]:
         share = f"{100 * float(policy['usage']):.0f} %"
-        table.add_row(
-            policy["name"], *policy["weights"], *policy["rewards"], share, policy.get("service", "")
-        )
+        table.add_row(policy["name"], *policy["weights"], *policy["rewards"], share)
     return table
 
 
@@ -62,11 +59,16 @@ def summary(portfolio: Mapping[str, Any], stages: Stages) -> dict[str, Any]:
         "secondsTotal": round(stages.elapsed, 1),
         "oracleCalls": {key: calls.get(key, 0) for key in ("planned", "succeeded", "reused")},
         "portfolioSize": deployed["size"],
-        "epsilon": float(deployed["guarantee"]["epsilon"]),
-        "delta": float(deployed["guarantee"]["delta"]),
+        "epsilon": _number(deployed["guarantee"]["epsilon"]),
+        "delta": _number(deployed["guarantee"]["delta"]),
         "scope": deployed["guarantee"]["scope"],
         "revision": deployed["revision"],
     }
+
+
+def _number(text: str) -> float | None:
+    """A relative shortfall is undefined where an optimum is not positive."""
+    return None if text == "undefined" else float(text)
 
 
 def print_times(console: Console, stages: Stages) -> None:

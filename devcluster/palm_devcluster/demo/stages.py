@@ -34,7 +34,7 @@ class Stages:
 
     def say(self, sentence: str) -> None:
         """Print one indented line of progress."""
-        self.console.print(f"    {sentence}", highlight=False, markup=False)
+        self.console.print(f"    {sentence}", highlight=False, markup=False, soft_wrap=True)
 
     @property
     def elapsed(self) -> float:
