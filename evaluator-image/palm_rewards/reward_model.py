@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from palm.contract import ModelReward
-from palm_rewards.scorers import Responses
+from palm_rewards.responses import Responses
 from palm_rewards.verifiable import prompt_text
 
 _BATCH = 16

@@ -4,26 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 from palm.contract import ModelReward, RewardFunction, VerifiableReward
 from palm.errors import InvalidResult
+from palm_rewards.responses import Responses
 from palm_rewards.verifiable import arithmetic_steps, brevity_if_correct
-
-
-@dataclass(frozen=True)
-class Responses:
-    """A batch of responses, one entry per response in every field."""
-
-    prompts: Sequence[Any]
-    """Text or chat messages."""
-    texts: Sequence[str]
-    """The responses without special tokens."""
-    token_counts: Sequence[int]
-    """Length of each response in the policy's tokens, its end token included."""
-    answers: Sequence[str | None]
-    """Reference answer of each prompt; None where the prompts file has none."""
-
 
 Scores = Callable[[Responses], list[float]]
 

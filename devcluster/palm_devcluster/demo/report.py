@@ -39,9 +39,9 @@ def print_report(
     console.print()
     console.print(survivors_table(portfolio))
     console.print(
-        f"[bold]Guarantee[/] over the {guarantee['scope'].lower()}: every preference is served "
-        f"within ε = {guarantee['epsilon']} (relative) and δ = {guarantee['delta']} (absolute, "
-        f"normalized rewards) of the best policy observed; {size}."
+        f"[bold]Guarantee[/]: at every weight vector of the {guarantee['scope'].lower()}, a deployed "
+        f"policy is within ε = {guarantee['epsilon']} (relative) and δ = {guarantee['delta']} "
+        f"(absolute, normalized rewards) of the best policy observed; {size}."
     )
     console.print(f"[bold]Published[/]: {published['reason']}: {published['message']}")
     console.print(f"[bold]Picture[/]: {picture}", soft_wrap=True)
