@@ -39,8 +39,8 @@ def print_report(
     console.print()
     console.print(survivors_table(portfolio))
     console.print(
-        f"[bold]Guarantee[/]: at every weight vector of the {guarantee['scope'].lower()}, a deployed "
-        f"policy is within ε = {guarantee['epsilon']} (relative) and δ = {guarantee['delta']} "
+        f"[bold]Guarantee[/]: at every weight vector of the {guarantee['scope'].lower()}, a "
+        f"deployed policy is within ε = {guarantee['epsilon']} (relative) and δ = {guarantee['delta']} "
         f"(absolute, normalized rewards) of the best policy observed; {size}."
     )
     console.print(f"[bold]Published[/]: {published['reason']}: {published['message']}")
