@@ -40,8 +40,9 @@ def print_report(
     console.print(survivors_table(portfolio))
     console.print(
         f"[bold]Guarantee[/]: at every weight vector of the {guarantee['scope'].lower()}, a "
-        f"deployed policy is within ε = {guarantee['epsilon']} (relative) and δ = {guarantee['delta']} "
-        f"(absolute, normalized rewards) of the best policy observed; {size}."
+        f"deployed policy is within ε = {guarantee['epsilon']} (relative) and "
+        f"δ = {guarantee['delta']} (absolute, normalized rewards) of the best policy observed; "
+        f"{size}."
     )
     console.print(f"[bold]Published[/]: {published['reason']}: {published['message']}")
     console.print(f"[bold]Picture[/]: {picture}", soft_wrap=True)
