@@ -40,7 +40,7 @@ class InMemoryStore:
 
     def list(self, folder: str) -> dict[str, int]:
         """Return the size of every object below a folder, by its name relative to the folder."""
-        start = folder.rstrip("/") + "/"
+        start = f"{folder.rstrip('/')}/".lstrip("/")
         return {
             key.removeprefix(start): len(content)
             for key, content in sorted(self.objects.items())

@@ -86,7 +86,7 @@ class S3Store:
 
     def list(self, folder: str) -> dict[str, int]:
         """Return the size of every object below a folder, by its name relative to the folder."""
-        start = self._key(folder.rstrip("/") + "/")
+        start = f"{self._key(folder).rstrip('/')}/".lstrip("/")
         with self._explained(folder):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.location.bucket, Prefix=start

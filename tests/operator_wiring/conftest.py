@@ -3,11 +3,9 @@
 import base64
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,10 +26,9 @@ BUCKET = "wiring"
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[EmbeddedCluster]:
-    # Not below /tmp, where Jobs mount a folder of their own: the process node would confuse them.
-    (ROOT / "build").mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="wiring-", dir=ROOT / "build"))
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
+    """A cluster of its own, whose image table has an image that trains nothing."""
+    folder = tmp_path_factory.mktemp("wiring")
     # The image table is no search path, and PYTHONPATH does not reach Pods.
     start = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import runpy; " + (
         f"runpy.run_path({str(FAKE_IMAGE)!r}, run_name='__main__')"
@@ -49,7 +46,16 @@ def cluster() -> Iterator[EmbeddedCluster]:
         yield made
     finally:
         made.down(purge=True)
-        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: EmbeddedCluster) -> Callable[..., str]:
+    """As in the other tests, but against this folder's cluster."""
+
+    def run(*arguments: str, stdin: str | None = None) -> str:
+        return run_kubectl(cluster.kubectl, cluster.kubeconfig, *arguments, stdin=stdin)
+
+    return run
 
 
 @pytest.fixture(scope="session")
