@@ -5,7 +5,7 @@ steps, helpfulness (``ArithmeticSteps``) wants all of them: the two pull apart, 
 weight vectors have different best policies, and a model of 150 000 parameters shows it on a CPU.
 
 ``task`` is the language, ``recipe`` the constants, ``base_model`` makes the base policy by
-supervised training, ``cache`` keeps it, and ``python -m palm_trainer.toy --output DIR`` is the
+supervised training, ``cache`` keeps it, and ``python -m palm_trainer.toy [--output DIR]`` is the
 command.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m palm_trainer.toy --output DIR``: the toy base model and its prompts."""
+"""``python -m palm_trainer.toy [--output DIR]``: the toy base model and its prompts."""
 
 import argparse
 import shutil
@@ -9,17 +9,18 @@ from palm_trainer.toy.cache import cached_toy_model
 
 
 def main() -> int:
-    """Copy the cached toy model to a folder, making it first where the cache has none."""
+    """Make the toy model where the cache has none; copy it to a folder where one is named."""
     parser = argparse.ArgumentParser(prog="palm_trainer.toy", description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    output: Path = parser.parse_args().output
+    parser.add_argument("--output", type=Path, help="folder to copy it to")
+    output: Path | None = parser.parse_args().output
     try:
         source = cached_toy_model()
     except ValueError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
-    shutil.copytree(source, output, dirs_exist_ok=True)
-    print(f"toy base model and prompts are in {output}")
+    if output is not None:
+        shutil.copytree(source, output, dirs_exist_ok=True)
+    print(f"toy base model and prompts are in {output or source}")
     return 0
 
 
