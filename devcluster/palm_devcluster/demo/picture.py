@@ -68,7 +68,7 @@ def _draw_rewards(
     axes.plot(*_means(manifest["base"]), "kx", ms=8, label="base policy")
     axes.plot([], [], "o", color=_PRUNED, label="trained, pruned")
     axes.set(xlabel=f"mean {names[0]}", ylabel=f"mean {names[1]}", title="Reward vectors")
-    axes.margins(0.15)
+    axes.margins(x=0.35, y=0.15)
     axes.legend(fontsize=8, loc="lower left")
     axes.grid(alpha=0.3)
 
