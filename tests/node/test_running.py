@@ -102,16 +102,18 @@ def test_a_missing_configmap_is_named_until_it_exists(pods: Pods) -> None:
 def test_volumes_are_folders_behind_their_mount_paths(pods: Pods) -> None:
     pods("create", "configmap", "files", "--from-literal=a.txt=alpha", "--from-literal=b.txt=beta")
     mounts = [
-        {"name": "work", "mountPath": "/work"},
+        {"name": "work", "mountPath": "/scratch"},
         {"name": "files", "mountPath": "/etc/files"},
         {"name": "files", "mountPath": "/one.txt", "subPath": "renamed.txt"},
         {"name": "about", "mountPath": "/etc/about"},
     ]
-    first = shell("pwd > /work/log; cat /etc/files/renamed.txt >> /work/log", volumeMounts=mounts)
+    first = shell(
+        "pwd > /scratch/log; cat /etc/files/renamed.txt >> /scratch/log", volumeMounts=mounts
+    )
     second = shell(
         "cat /one.txt /etc/about/labels; tail -n1 $LOG",
         volumeMounts=mounts,
-        env=[{"name": "LOG", "value": "/work/log"}],
+        env=[{"name": "LOG", "value": "/scratch/log"}],
     )
     item = {"path": "labels", "fieldRef": {"fieldPath": "metadata.namespace"}}
     pods.create(
