@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from palm_devcluster.addons import run_kubectl
+from clusters import kubectl_of
 from palm_devcluster.cluster import EmbeddedCluster
 
 
@@ -23,11 +23,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluste
 @pytest.fixture(scope="session")
 def kubectl(cluster: EmbeddedCluster) -> Callable[..., str]:
     """``kubectl(*arguments, stdin=None)``: what it printed; raises with what it complained of."""
-
-    def run(*arguments: str, stdin: str | None = None) -> str:
-        return run_kubectl(cluster.kubectl, cluster.kubeconfig, *arguments, stdin=stdin)
-
-    return run
+    return kubectl_of(cluster)
 
 
 @pytest.fixture

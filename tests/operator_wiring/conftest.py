@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from builders import portfolio_body
+from clusters import kubectl_of
 from palm.contract import StorageLocation
 from palm_devcluster.addons import run_kubectl
 from palm_devcluster.cluster import EmbeddedCluster
@@ -51,11 +52,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluste
 @pytest.fixture(scope="session")
 def kubectl(cluster: EmbeddedCluster) -> Callable[..., str]:
     """As in the other tests, but against this folder's cluster."""
-
-    def run(*arguments: str, stdin: str | None = None) -> str:
-        return run_kubectl(cluster.kubectl, cluster.kubeconfig, *arguments, stdin=stdin)
-
-    return run
+    return kubectl_of(cluster)
 
 
 @pytest.fixture(scope="session")
