@@ -14,10 +14,11 @@ SOURCES := operator trainer-image evaluator-image devcluster tests
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup demo test check format generate verify bench lock clean
+.PHONY: help setup demo test check format generate verify bench bench-gateway bench-serving bench-idle \
+	bench-evaluator images no-gap kill-matrix wrong-watches random-walks lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(PALM_CACHE)/uv-$(UV_VERSION)/bin/uv:
 	@echo "Installing uv $(UV_VERSION) into $(PALM_CACHE)"
@@ -32,13 +33,19 @@ $(PALM_CACHE)/uv-$(UV_VERSION)/bin/uv:
 
 setup: .venv/.complete ## Make .venv with every command of the project
 
-demo: setup ## Run the main job end to end on the embedded cluster (first time: builds it, ~15 min)
+demo: setup ## Run the main job end to end on the embedded cluster (first time: builds it, ~20 min)
 	@$(BIN)/palm-demo
 
 test: setup ## Pass all tests (first time: builds the embedded cluster)
 	@$(BIN)/palm-devcluster build
 	@$(BIN)/python -m palm_trainer.toy
+	@$(BIN)/python -m palm_devcluster.vllm
 	@$(BIN)/pytest
+
+.PHONY: bench-oracle
+bench-oracle: setup ## Oracle regret on the toy task, 13 trainings before and after tuning (~15 min)
+	@$(BIN)/python -m palm_trainer.toy
+	@$(BIN)/python tests/bench/oracle.py
 
 check: setup ## Lint, types, architecture
 	@$(BIN)/ruff check $(SOURCES)
@@ -56,8 +63,44 @@ generate: setup ## Write what is generated: the CRD and the chart's copy of it
 verify: check generate ## Check, and fail where generated files are stale
 	@git diff --exit-code -- crds charts || { echo "generated files are stale: commit what 'make generate' wrote" >&2; exit 1; }
 
-bench: setup ## Measure the core against bounds taken in the same run
+bench: setup ## Measure the core and the search against bounds, peers and goals (~15 min)
 	@$(BIN)/python tests/bench/core.py
+	@$(BIN)/python tests/bench/oracle_calls.py
+
+bench-gateway: setup ## Measure the gateway against direct requests in the same run
+	@$(BIN)/python tests/bench/gateway.py
+
+bench-serving: setup ## One server per policy against one for all: processes, memory, time to ready
+	@$(BIN)/palm-devcluster build
+	@$(BIN)/python tests/bench/serving.py
+
+bench-evaluator: setup ## Measure the evaluator against bare LLM.generate and bare scoring
+	@$(BIN)/python -m palm_devcluster.vllm
+	@$(BIN)/python tests/bench/evaluator.py
+
+images: setup ## Do every image's build steps in an empty environment, without a container engine
+	@$(BIN)/python tests/bench/images.py
+
+no-gap: setup ## A constant load while policies are refreshed, Pods restarted and killed (~15 min)
+	@$(BIN)/palm-devcluster build
+	@$(BIN)/python tests/bench/no_gap.py
+
+bench-idle: setup ## Fifty Portfolios, ten minutes, nothing to do: writes and S3 requests (~15 min)
+	@$(BIN)/palm-devcluster build
+	@$(BIN)/python tests/bench/idle.py
+
+kill-matrix: setup ## Kill the operator before and after every external call it makes (~10 min)
+	@$(BIN)/palm-devcluster build
+	@$(BIN)/python tests/faults/kill_matrix.py
+
+wrong-watches: setup ## Expired, missed, refused and silent: recovery from each, in seconds (~4 min)
+	@$(BIN)/palm-devcluster build
+	@$(BIN)/python tests/faults/wrong_watches.py
+
+random-walks: setup ## Users, Jobs, others and faults in any order, thousands of steps (~10 min)
+	@$(BIN)/palm-devcluster build
+	@PALM_WALKS=300 $(BIN)/pytest -q -s tests/faults/test_random_walks.py
+	@$(BIN)/python tests/faults/cluster_walk.py
 
 lock: setup ## Rewrite constraints.txt with the newest versions that install together
 	@$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --upgrade -q \

@@ -1,8 +1,9 @@
 """Portfolios, results and a fake world as plain functions: what a test omits is ordinary."""
 
+import json
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,24 @@ from palm.contract import (
     TrainingRecord,
     TrainingRequest,
 )
+from palm_operator import names
 from palm_operator import observed as seen
 from palm_operator.api import Portfolio, parse_portfolio
 from palm_operator.evidence import Evidence
-from palm_operator.observed import Observed
+from palm_operator.job_standing import Surroundings, stand
+from palm_operator.observed import Observed, Service, service_url
 from palm_operator.observer import _found
 from palm_operator.plan import Plan, Refused, check
 from palm_operator.planner import plan
 from palm_operator.reading import Found, Want, gathered, wants
+from palm_operator.records import whole_record
+from palm_operator.refusals import Refusal
+from palm_operator.server_pods import ServerPod
 from palm_operator.settings import Settings
+from palm_operator.standing import Answer, question, standing
+from palm_operator.times import stamp
 from palm_operator.work import Work, work_for
+from palm_operator.workloads import workload
 from palm_store import InMemoryStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -57,6 +66,7 @@ def portfolio_body(**spec: Any) -> dict[str, Any]:
                 {"name": "brevity", "verifiable": {"type": "BrevityIfCorrect"}},
             ],
             "grid": {"strategy": "PALM", "mu": "1", "alpha": "0.5"},
+            "search": {"mode": "Grid"},
             "training": {"parallelism": 3},
             "storage": {"s3": {"bucket": "palm", "prefix": "runs"}},
         },
@@ -82,17 +92,29 @@ def make_record(request: TrainingRequest) -> bytes:
     return record.model_dump_json(by_alias=True).encode()
 
 
-def make_result(request: EvaluationRequest, weights: tuple[float, ...] | None) -> PolicyResult:
-    """The result of an exact oracle whose best utilities lie on a circle's arc."""
+def make_result(
+    request: EvaluationRequest,
+    weights: tuple[float, ...] | None,
+    *,
+    prompts: int = 2,
+    noise: float = 0.0,
+) -> PolicyResult:
+    """The result of an exact oracle whose best utilities lie on a circle's arc.
+
+    Prompts scatter around the exact mean, each policy's in its own way.
+    """
     d = len(request.rewards)
     direction = np.ones(d) * 0.3 if weights is None else np.array(weights)
     means = 2.0 + 5.0 * direction / np.linalg.norm(direction) if weights else np.full(d, 2.0)
+    seed = int(request.evaluation_digest[:8], 16)
+    scatter = noise * np.random.default_rng(seed).standard_normal((prompts, d))
+    rows = means + scatter - scatter.mean(axis=0)
     return PolicyResult(
         policy=request.policy,
         policy_digest=request.policy_digest,
         evaluation_digest=request.evaluation_digest,
         engine="Transformers",
-        prompts=2,
+        prompts=prompts,
         samples=2,
         rewards=tuple(
             RewardEstimate(
@@ -100,8 +122,8 @@ def make_result(request: EvaluationRequest, weights: tuple[float, ...] | None) -
             )
             for i, (r, m) in enumerate(zip(request.rewards, means, strict=True))
         ),
-        divergence=DivergenceEstimate(estimator="exact", mean=0.2, standard_error=0.01),
-        prompt_rewards=(tuple(map(float, means)),) * 2,
+        divergence=DivergenceEstimate(estimator="exact", mean=0.2, standard_error=0.01 * noise),
+        prompt_rewards=tuple(map(tuple, rows.tolist())),
         mean_response_tokens=12.0,
         seconds=1.0,
     )
@@ -119,15 +141,30 @@ def observed_in(portfolio: Portfolio, store: InMemoryStore, **rest: Any) -> Obse
     """What an observer without caches would see."""
     found: dict[str, tuple[Want, Found]] = {}
     while True:
-        work = work_for(portfolio, gathered(found))
-        unread = [want for want in wants(portfolio, work) if want.key not in found]
+        known = gathered(found)
+        work = work_for(portfolio, known)
+        unread = [want for want in wants(portfolio, work, known) if want.key not in found]
         if not unread:
             break
         found |= {want.key: (want, _found(store, want)) for want in unread}
     metadata = portfolio.metadata
     key = artifacts.manifest(metadata.namespace, metadata.name, work.revision)
     evidence: Evidence = replace(gathered(found), manifest=store.objects.get(key))
-    return Observed(evidence=evidence, **rest)
+    if pin := portfolio.spec.serving.pin:
+        copy = artifacts.manifest_copy(metadata.namespace, metadata.name, pin.sha256)
+        evidence = replace(evidence, pinned=store.objects.get(copy))
+    return Observed(evidence=evidence, record=whole_record(store, portfolio), **rest)
+
+
+def merge(target: dict[str, Any], change: Any) -> None:
+    """A JSON merge patch."""
+    for key, value in change.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict):
+            merge(target.setdefault(key, {}), value)
+        else:
+            target[key] = value
 
 
 @dataclass
@@ -140,8 +177,25 @@ class World:
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings: Settings = SETTINGS
     serves: bool = True
+    serves_llms: bool = False
     conflicts: tuple[str, ...] = ()
+    routes: dict[str, Any] | None = None
     created: list[str] = field(default_factory=list)
+    requests: dict[str, TrainingRequest | EvaluationRequest] = field(default_factory=dict)
+    prompts: int = 2
+    noise: float = 0.0
+    pods: dict[str, list[ServerPod]] = field(default_factory=dict)
+    workloads: dict[str, dict[str, Any]] | None = None
+    """What Kueue has; None: the cluster has no Kueue."""
+    silent: set[str] = field(default_factory=set)
+    """InferenceServices that do not answer although all else is well."""
+    refusals: dict[str, str] = field(default_factory=dict)
+    job_refusals: dict[str, Refusal] = field(default_factory=dict)
+    """Jobs that the API server does not take, by name."""
+    around: Surroundings = field(default_factory=Surroundings)
+    """Pods, Workloads and Events that tell of Jobs."""
+    now: datetime = NOW
+    """The clock; every step takes a minute."""
 
     @property
     def portfolio(self) -> Portfolio:
@@ -153,11 +207,29 @@ class World:
         return observed_in(
             self.portfolio,
             self.store,
-            jobs=tuple(seen.job(j, portfolio_uid=uid) for j in self.jobs.values()),
-            services=tuple(seen.service(s, portfolio_uid=uid) for s in self.services.values()),
+            jobs=stand([seen.job(j, portfolio_uid=uid) for j in self.jobs.values()], self.around),
+            services=tuple(self.seen_service(body) for body in self.services.values()),
             serves=self.serves,
+            serves_llms=self.serves_llms,
             conflicts=self.conflicts,
+            refusals=self.refusals,
+            job_refusals=self.job_refusals,
+            routes=self.routes,
+            workloads=None
+            if self.workloads is None
+            else tuple(map(workload, self.workloads.values())),
         )
+
+    def seen_service(self, body: dict[str, Any]) -> Service:
+        """An InferenceService as an observer sees it, its Pods and its answer included."""
+        name = body["metadata"]["name"]
+        url = service_url(body, self.settings.serving_url)
+        pods = self.pods.get(name, [])
+        asked = question(body, pods, url=url)
+        answer = Answer(asked, name not in self.silent, "it is silent") if asked else None
+        stands = standing(body, pods, answer, url=url)
+        uid = self.body["metadata"]["uid"]
+        return seen.service(body, portfolio_uid=uid, url=url, standing=stands)
 
     @property
     def work(self) -> Work:
@@ -165,36 +237,55 @@ class World:
 
     @property
     def unfinished(self) -> list[str]:
-        return [name for name, job in self.jobs.items() if not job.get("status")]
+        return [n for n, job in self.jobs.items() if not job.get("status", {}).get("conditions")]
 
     def planned(self) -> Plan:
         try:
             check(self.portfolio, self.settings)
         except Refused:  # nothing of it is looked at, as in the reconciler
-            return plan(self.portfolio, Observed(), self.settings, now=NOW)
-        return plan(self.portfolio, self.observed, self.settings, now=NOW)
+            return plan(self.portfolio, Observed(), self.settings, now=self.now)
+        return plan(self.portfolio, self.observed, self.settings, now=self.now)
 
-    def step(self) -> Plan:
-        """One pass: plan, carry out, report."""
+    def step(self, *, creates: int | None = None) -> Plan:
+        """One pass: plan, carry out, report; or be killed after creating so many Jobs."""
         decided = self.planned()
+        self.now += timedelta(minutes=1)
         for key in decided.discards:
             self.store.delete(key)
         for write in decided.writes:
-            if write.if_absent:
-                self.store.write_if_absent(write.key, write.content)
+            if write.if_absent or write.exclusive:
+                written = self.store.write_if_absent(write.key, write.content)
+                assert written or not write.exclusive, f"{write.key} exists"
             else:
                 self.store.write(write.key, write.content)
         for child in decided.deletes:
             self.jobs.pop(child.name, None)
             self.services.pop(child.name, None)
-        for job in decided.creates:
+        for patch in decided.patches:
+            changed = self.jobs if patch.kind == "Job" else self.workloads or {}
+            merge(changed[patch.name], patch.content)
+            if changed[patch.name]["spec"].get("suspend"):
+                changed[patch.name]["status"] = {}  # its Pods go
+        for job in decided.creates[:creates]:
             name = job["metadata"]["name"]
+            if name in self.job_refusals:
+                continue
             assert name not in self.jobs, f"Job {name} exists"
             self.created.append(name)
-            self.jobs[name] = deepcopy(job)
+            self.jobs[name] = json.loads(json.dumps(job))
             self.jobs[name]["metadata"]["uid"] = f"uid-{len(self.created)}"
+            self.jobs[name]["metadata"]["creationTimestamp"] = stamp(self.now)
+            self.jobs[name]["status"] = {"active": 1, "ready": 1}
+            self.requests[name] = request_of(job)
+        if creates is not None:
+            return decided
         for service in decided.applies:
-            self.services[service["metadata"]["name"]] = deepcopy(service)
+            if service["kind"] == "ConfigMap":
+                self.routes = deepcopy(service)
+                continue
+            name = service["metadata"]["name"]
+            kept = {k: v for k, v in self.services.get(name, {}).items() if k == "status"}
+            self.services[name] = {**deepcopy(service), **kept}
         status = decided.status.model_dump(mode="json", by_alias=True, exclude_none=True)
         self.body["status"] = status
         return decided
@@ -223,17 +314,23 @@ class World:
             self.store.write_if_absent(key, make_record(request))
             return
         weights = {p.digest: p.training_weights for p in self.work.policies}
-        result = make_result(request, weights.get(request.policy_digest or ""))
+        trained_at = weights.get(request.policy_digest or "")
+        result = make_result(request, trained_at, prompts=self.prompts, noise=self.noise)
         key = artifacts.evaluation_result(request.policy_digest, request.evaluation_digest)
         self.store.write_if_absent(key, result.model_dump_json(by_alias=True).encode())
 
     def serve(self) -> None:
         """Let KServe make every InferenceService Ready."""
         for name, service in self.services.items():
+            labels, namespace = service["metadata"]["labels"], service["metadata"]["namespace"]
+            host = f"{name}-predictor.{namespace}.svc.cluster.local"
             service["status"] = {
-                "url": f"http://{name}.example",
+                "address": {"url": f"http://{host}"},
                 "conditions": [{"type": "Ready", "status": "True"}],
+                "modelStatus": {"transitionStatus": "UpToDate"},
             }
+            content = labels[names.LABEL_CONTENT]
+            self.pods[name] = [ServerPod(f"uid-{content}", name, content, ready=True)]
 
     def run(self, *, passes: int = 60) -> None:
         """Let everything succeed until nothing changes."""

@@ -1,5 +1,11 @@
 """The embedded cluster for every test that needs one: started once, gone at the end."""
 
+import os
+
+# Threads of OpenBLAS wait for each other by spinning: on a busy machine, matrices as small as ours
+# take fifty times as long with them. Before NumPy is imported; operators inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import uuid
 from collections.abc import Callable, Iterator
 

@@ -1,5 +1,6 @@
 """What tests of the trainer and the evaluator share: a tiny model, requests, and running a Job."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from palm.artifacts import model_folder, training_record
 from palm.contract import (
     AdapterSettings,
     AffineMap,
@@ -18,6 +20,7 @@ from palm.contract import (
     PromptSource,
     RewardFunction,
     StorageLocation,
+    TrainingRecord,
     TrainingRequest,
     TrainingSettings,
     VerifiableReward,
@@ -101,6 +104,41 @@ def random_model() -> Path:
     return folder
 
 
+@cache
+def random_adapter(seed: int = 0) -> Path:
+    """Return a folder with a LoRA adapter of the random model that changes what it says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    base = AutoModelForCausalLM.from_pretrained(random_model() / "model")
+    adapted = get_peft_model(base, LoraConfig(r=8, target_modules="all-linear"))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    folder = Path(mkdtemp(prefix="palm-random-adapter-"))
+    adapted.save_pretrained(folder)
+    return folder
+
+
+def commit_policy(store: S3Store, digest: str, folder: Path) -> None:
+    """Put a folder into S3 as a trained policy, with its record."""
+    record = TrainingRecord(
+        policy_digest=digest,
+        files={
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob("*")
+            if path.is_file()
+        },
+        steps=1,
+        seconds=1.0,
+        final_rewards={},
+    )
+    store.upload_folder(folder, model_folder(digest))
+    store.write(training_record(digest), record.model_dump_json(by_alias=True).encode())
+
+
 def upload_random_model(storage: StorageLocation) -> S3Store:
     """Put the random model and its prompts where the requests look; return the store."""
     store = S3Store(storage)
@@ -118,6 +156,6 @@ def run_job(
         env=os.environ | environment | {"PALM_REQUEST": text},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )

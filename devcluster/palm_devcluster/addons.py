@@ -1,33 +1,36 @@
-"""What is installed into every cluster: the CRDs of KServe and Kueue, nothing of ours."""
+"""What is installed into every cluster, nothing of it ours: the CRDs of KServe and Kueue."""
 
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from palm_devcluster.components import CRD_MODULES, CrdModule
+from palm_devcluster.components import ModuleFiles
 from palm_devcluster.golang import Go, Progress, find_go
 from palm_devcluster.paths import cache_folder
 from palm_devcluster.pki import NODE_NAME
 
 _FIELD_MANAGER = "palm-devcluster"
+_ESTABLISHED_S = 180.0
+_BUSY = ("(Timeout)", "(TooManyRequests)", "(InternalError)", "initializing")
 
 
 class AddonError(Exception):
     """kubectl refused what every cluster should have."""
 
 
-def ensure_crds(progress: Progress) -> tuple[Path, ...]:
-    """Return one folder of CRD files per module, downloaded once."""
-    folders = {module: cache_folder() / "crds" / module.cache_key for module in CRD_MODULES}
+def ensure_files(modules: Sequence[ModuleFiles], progress: Progress) -> tuple[Path, ...]:
+    """Return one folder of files per module, downloaded once."""
+    folders = {module: cache_folder() / "files" / module.cache_key for module in modules}
     missing = [module for module, folder in folders.items() if not folder.is_dir()]
     if missing:
         go = find_go(progress)
         for module in missing:
-            progress(f"fetching the CRDs of {module.module} {module.version}")
+            progress(f"fetching files of {module.module} {module.version}")
             _fetch(go, module, folders[module])
     return tuple(folders.values())
 
@@ -40,8 +43,41 @@ def install_crds(kubectl: Path, kubeconfig: Path, folders: Sequence[Path]) -> No
     """
     files = [word for folder in folders for word in ("-f", str(folder))]
     owner = (f"--field-manager={_FIELD_MANAGER}", "--force-conflicts")
-    run_kubectl(kubectl, kubeconfig, "apply", "--server-side", *owner, *files)
-    run_kubectl(kubectl, kubeconfig, "wait", "--for=condition=Established", "--timeout=60s", *files)
+    deadline = time.monotonic() + _ESTABLISHED_S
+    while True:
+        try:
+            run_kubectl(kubectl, kubeconfig, "apply", "--server-side", *owner, *files)
+            break
+        except AddonError as error:
+            # A server that has just started on a busy machine.
+            if not any(word in str(error) for word in _BUSY) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+    wait_established(kubectl, kubeconfig, *files)
+
+
+def wait_established(kubectl: Path, kubeconfig: Path, *files: str) -> None:
+    """Wait until the API server serves the CRDs of some files.
+
+    Args:
+        kubectl: The program.
+        kubeconfig: Whom to ask.
+        files: ``-f FILE …``.
+
+    Raises:
+        AddonError: It does not.
+    """
+    deadline = time.monotonic() + _ESTABLISHED_S
+    wait = ("wait", "--for=condition=Established", f"--timeout={_ESTABLISHED_S:g}s", *files)
+    while True:
+        try:
+            run_kubectl(kubectl, kubeconfig, *wait)
+            return
+        except AddonError as error:
+            # kubectl does not wait for a CRD that has no conditions at all yet.
+            if "accessor error" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def missing_crds(kubectl: Path, kubeconfig: Path, folders: Sequence[Path]) -> frozenset[str]:
@@ -90,13 +126,13 @@ def run_kubectl(kubectl: Path, kubeconfig: Path, *arguments: str, stdin: str | N
     return done.stdout
 
 
-def _fetch(go: Go, module: CrdModule, target: Path) -> None:
+def _fetch(go: Go, module: ModuleFiles, target: Path) -> None:
     source = go.module_folder(module.module, module.version, expected_sum=module.sum)
     files = [file for pattern in module.files for file in sorted(source.glob(pattern))]
     if not files:
         raise AddonError(f"{module.module} {module.version} has no {', '.join(module.files)}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".crds-", dir=target.parent))
+    draft = Path(tempfile.mkdtemp(prefix=".files-", dir=target.parent))
     for file in files:
         shutil.copyfile(file, draft / file.name)
     draft.chmod(0o755)

@@ -1,13 +1,15 @@
 """Have every program of the embedded cluster: given, cached, or built with Go."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from palm_devcluster.components import COMPONENTS, Component
@@ -34,14 +36,14 @@ def find_binaries() -> dict[str, Path]:
     return found
 
 
-def ensure_binaries(progress: Progress) -> Binaries:
-    """Return the path of every program, building what is missing.
+def ensure_binaries(progress: Progress, components: Sequence[Component] = COMPONENTS) -> Binaries:
+    """Return the path of every program there is, building what is missing of some components.
 
     Raises:
         BuildError: A program could not be built; the message ends with the build's last lines.
     """
     found = find_binaries()
-    missing = [item for item in COMPONENTS if not set(item.binaries) <= found.keys()]
+    missing = [item for item in components if not set(item.binaries) <= found.keys()]
     if not missing:
         return found
     names = ", ".join(f"{item.name} {item.version}" for item in missing)
@@ -86,33 +88,69 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What to hand to ``go``: flags, and the packages to build."""
+
+    flags: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
+def _source(component: Component, go: Go, folder: Path) -> _Source:
+    """Return what is built; an edited copy is laid over the wrapper module from ``folder``.
+
+    Files of the module cache cannot be overlaid: the copy becomes a package of the wrapper.
+    """
+    edit = component.edit
+    if edit is None:
+        return _Source((), component.packages)
+    (package,) = component.packages
+    where = go.output("list", "-f", "{{.Dir}}", package, folder=component.module).strip()
+    text = (Path(where) / edit.file).read_text(encoding="utf-8")
+    if text.count(edit.old) != 1:
+        raise BuildError(f"{package}/{edit.file} must hold {edit.old!r} exactly once")
+    edited, overlay = folder / edit.file, folder / "overlay.json"
+    edited.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
+    replaced = {str(component.module / "edited" / edit.file): str(edited)}
+    overlay.write_text(json.dumps({"Replace": replaced}), encoding="utf-8")
+    return _Source(("-overlay", str(overlay)), ("./edited",))
+
+
 def _build(component: Component, go: Go, progress: Progress) -> None:
     title = f"{component.name} {component.version}"
-    progress(f"{title}: fetching modules")
-    total = len(go.output("list", "-deps", *component.packages, folder=component.module).split())
-    progress(f"{title}: compiling {total} packages; takes {component.expected_time}, only once")
     target = cached_folder(component)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{component.name}-", dir=target.parent))
     try:
+        programs, edited = draft / "programs", draft / "edited"
+        programs.mkdir()
+        edited.mkdir()
         began = time.monotonic()
-        _compile(component, go, draft, total, progress)
-        draft.chmod(0o755)
-        draft.rename(target)
+        progress(f"{title}: fetching modules")
+        source = _source(component, go, edited)
+        listed = go.output(
+            "list", *source.flags, "-deps", *source.packages, folder=component.module
+        )
+        total = len(listed.split())
+        progress(f"{title}: compiling {total} packages; takes {component.expected_time}, only once")
+        _compile(component, go, source, programs, total, progress)
+        programs.rename(target)
         progress(f"{title}: built in {time.monotonic() - began:.0f} s")
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _compile(component: Component, go: Go, folder: Path, total: int, progress: Progress) -> None:
+def _compile(
+    component: Component, go: Go, source: _Source, folder: Path, total: int, progress: Progress
+) -> None:
     log = cache_folder() / "logs" / f"build-{component.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [str(go.command), "build", "-v", "-trimpath", "-ldflags", component.ldflags]
+    command = [str(go.command), "build", *source.flags, "-v", "-trimpath"]
     # One program is written under its own name, several into a folder.
-    output = f"{folder}/" if len(component.packages) > 1 else str(folder / component.binaries[0])
+    output = f"{folder}/" if len(source.packages) > 1 else str(folder / component.binaries[0])
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            [*command, "-o", output, *component.packages],
+            [*command, "-ldflags", component.ldflags, "-o", output, *source.packages],
             cwd=component.module,
             env=dict(go.environment),
             stdout=file,

@@ -57,14 +57,20 @@ Images = Annotated[
 
 
 @app.command()
-def up(root: Root = None, images: Images = None) -> None:
+def up(
+    root: Root = None,
+    images: Images = None,
+    kserve: Annotated[
+        bool, typer.Option(help="Run KServe's controller; without it, nothing serves a model.")
+    ] = True,
+) -> None:
     """Start the cluster, or repair it; a healthy one is left as it is.
 
     Programs come from $PALM_DEVCLUSTER_BIN or $KUBEBUILDER_ASSETS where these folders have them,
-    otherwise from the cache, otherwise they are built with Go, which takes 5 to 20 minutes once.
+    otherwise from the cache, otherwise they are built with Go, which takes 10 to 30 minutes once.
     """
     with _failures():
-        _cluster(root, images).up(progress=_say)
+        _cluster(root, images, kserve=kserve).up(progress=_say)
 
 
 @app.command()
@@ -165,6 +171,7 @@ def env(root: Root = None) -> None:
         folders = dict.fromkeys(str(path.parent) for path in (cluster.kubectl, cluster.helm))
     print(f"export KUBECONFIG='{cluster.kubeconfig}'")
     print(f"export PATH='{os.pathsep.join(folders)}'\"{os.pathsep}$PATH\"")
+    print(f"export PALM_SERVICES_URL='{cluster.services_url}'  # /NAMESPACE/SERVICE/…")
     print(f"export AWS_ENDPOINT_URL_S3='{access.endpoint}'")
     print(f"export AWS_REGION='{access.region}'")
     print(f"export AWS_ACCESS_KEY_ID='{access.access_key}'")
@@ -176,8 +183,10 @@ def main() -> None:
     app()
 
 
-def _cluster(root: Path | None, images: Path | None = None) -> EmbeddedCluster:
-    return EmbeddedCluster(root.resolve() if root else default_root(), images)
+def _cluster(
+    root: Path | None, images: Path | None = None, *, kserve: bool = True
+) -> EmbeddedCluster:
+    return EmbeddedCluster(root.resolve() if root else default_root(), images, kserve)
 
 
 def _say(sentence: str) -> None:

@@ -1,7 +1,6 @@
 """The embedded cluster: a real control plane and S3 server as processes of this user."""
 
 import fcntl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,20 +8,31 @@ from pathlib import Path
 
 from palm_devcluster import addons, controlplane, processes
 from palm_devcluster.build import Binaries, ensure_binaries, find_binaries, program
+from palm_devcluster.components import COMPONENTS, CRD_MODULES, KSERVE, KSERVE_MANIFESTS
 from palm_devcluster.controlplane import Layout
 from palm_devcluster.golang import Progress
 from palm_devcluster.images import load_images, table_path
+from palm_devcluster.kserve import component as kserve_component
 from palm_devcluster.kubeconfigs import write_kubeconfigs
 from palm_devcluster.node.stopping import stop_containers
 from palm_devcluster.paths import ClusterPaths
 from palm_devcluster.pki import Pki, ensure_pki
-from palm_devcluster.processes import ComponentError, Daemon
+from palm_devcluster.processes import ComponentError
 from palm_devcluster.s3 import S3Access, ensure_access
+from palm_devcluster.startup import Startup
 from palm_devcluster.state import LISTENERS, Ports, choose_ports, load_ports, save_ports
 
 # What calls others is stopped before what it calls; started in the opposite order.
-STOP_ORDER = ("node", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd", "s3")
-_REPAIR_GRACE_S = 5.0
+STOP_ORDER = (
+    kserve_component.NAME,
+    "service-proxy",
+    "node",
+    "kube-scheduler",
+    "kube-controller-manager",
+    "kube-apiserver",
+    "etcd",
+    "s3",
+)
 _CONTAINER_GRACE_S = 10.0
 
 
@@ -44,10 +54,14 @@ class EmbeddedCluster:
     Attributes:
         root: The folder.
         images: Another table of image names; None takes the environment's or the built-in one.
+        kserve: Whether ``up`` starts KServe's controller, or stops it where it runs.
+        audited: Whether every change of an object and every S3 request is written down.
     """
 
     root: Path
     images: Path | None = None
+    kserve: bool = True
+    audited: bool = False
 
     def up(self, progress: Progress = print) -> None:
         """Start what does not run, repair what is not healthy, leave the rest as it is.
@@ -55,16 +69,23 @@ class EmbeddedCluster:
         Raises:
             BuildError: A program could not be built.
             ComponentError: A component did not become healthy.
-            AddonError: The CRDs could not be installed.
+            AddonError: The CRDs, or KServe's objects, could not be installed.
         """
-        binaries = ensure_binaries(progress)
-        crds = addons.ensure_crds(progress)
         self._refuse_foreign_folder()
+        wanted = [part for part in COMPONENTS if self.kserve or part is not KSERVE]
+        binaries = ensure_binaries(progress, wanted)
+        crds = addons.ensure_files(CRD_MODULES, progress)
+        (manifests,) = addons.ensure_files([KSERVE_MANIFESTS], progress)
         self._paths.make_folders()
         with self._locked():
-            layout = self._layout(binaries)
-            started = self._start_in_order(layout, crds, progress)
-        what = f"started {', '.join(started)}" if started else "nothing to do"
+            startup = Startup(self._layout(binaries), progress)
+            startup.control_plane(crds)
+            if self.kserve:
+                startup.kserve(manifests)
+            else:
+                startup.no_kserve(manifests)
+        names = ", ".join(startup.started)
+        what = f"started {names}" if names else "nothing to do"
         progress(f"the cluster is healthy ({what}); kubeconfig: {self.kubeconfig}")
 
     def down(self, purge: bool = False, progress: Progress = print) -> None:
@@ -89,7 +110,8 @@ class EmbeddedCluster:
     def status(self) -> tuple[ComponentStatus, ...]:
         """Say of every component whether it runs and is healthy."""
         ports, binaries = load_ports(self._paths.state), find_binaries()
-        names = reversed(STOP_ORDER)
+        has_kserve = kserve_component.is_wanted(self._paths)
+        names = [n for n in reversed(STOP_ORDER) if has_kserve or n != kserve_component.NAME]
         if ports is None or not self._paths.kubeconfig.is_file():
             return tuple(ComponentStatus(name, "stopped", None, ()) for name in names)
         layout = self._layout_of(ports, Pki(self._paths.pki), binaries)
@@ -117,10 +139,16 @@ class EmbeddedCluster:
         Raises:
             ComponentError: The cluster has never been up.
         """
-        ports = load_ports(self._paths.state)
-        if ports is None:
-            raise ComponentError(f"the cluster in {self.root} has never been up")
-        return ensure_access(self._paths, ports.s3)
+        return ensure_access(self._paths, self._ports.s3)
+
+    @property
+    def services_url(self) -> str:
+        """Where the cluster's Services are: below it, ``/NAMESPACE/SERVICE/…``.
+
+        Raises:
+            ComponentError: The cluster has never been up.
+        """
+        return f"http://127.0.0.1:{self._ports.proxy}"
 
     def create_bucket(self, name: str) -> None:
         """Create a bucket; one that is there is left as it is."""
@@ -129,6 +157,23 @@ class EmbeddedCluster:
     def log_of(self, component: str) -> Path:
         """Return the log file of one component."""
         return self._paths.log_of(component)
+
+    @property
+    def changes(self) -> Path:
+        """The audited changes of objects: a JSON line each (audit.k8s.io/v1 Event)."""
+        return self._paths.changes
+
+    @property
+    def s3_requests(self) -> Path:
+        """The audited S3 requests: a line each."""
+        return self._paths.s3_requests
+
+    @property
+    def _ports(self) -> Ports:
+        ports = load_ports(self._paths.state)
+        if ports is None:
+            raise ComponentError(f"the cluster in {self.root} has never been up")
+        return ports
 
     @property
     def _paths(self) -> ClusterPaths:
@@ -163,57 +208,7 @@ class EmbeddedCluster:
     def _layout_of(self, ports: Ports, pki: Pki, binaries: Binaries) -> Layout:
         access = ensure_access(self._paths, ports.s3)
         images = table_path(self.images).resolve()
-        return Layout(self._paths, ports, pki, binaries, images, access)
-
-    def _start_in_order(
-        self, layout: Layout, crds: tuple[Path, ...], progress: Progress
-    ) -> list[str]:
-        storage = [controlplane.etcd(layout), controlplane.s3(layout)]
-        api = controlplane.apiserver(layout)
-        callers = [controlplane.controller_manager(layout), controlplane.scheduler(layout)]
-        callers.append(controlplane.node(layout))
-        started = [daemon for daemon in storage if self._ensure_started(daemon, progress)]
-        self._wait(storage[0], started, progress)
-        started += [api] if self._ensure_started(api, progress) else []
-        self._wait(api, started, progress)
-        started += [daemon for daemon in callers if self._ensure_started(daemon, progress)]
-        self._install_crds(layout, crds, progress)
-        for daemon in (storage[1], *callers):
-            self._wait(daemon, started, progress)
-        self._wait_for_node(layout)
-        return [daemon.name for daemon in started]
-
-    def _ensure_started(self, daemon: Daemon, progress: Progress) -> bool:
-        record = processes.read_record(self._paths, daemon.name)
-        if processes.is_alive(record):
-            same = record is not None and record.fingerprint == daemon.fingerprint
-            if same and _becomes_healthy(daemon, _REPAIR_GRACE_S):
-                return False
-            why = "is not healthy" if same else "has new settings"
-            progress(f"{daemon.name} {why}: restarting it")
-            processes.stop(self._paths, daemon.name, daemon.stop_s)
-        processes.start(self._paths, daemon)
-        return True
-
-    def _wait(self, daemon: Daemon, started: list[Daemon], progress: Progress) -> None:
-        began = time.monotonic()
-        processes.wait_healthy(self._paths, daemon)
-        if daemon in started:
-            progress(f"{daemon.name} is healthy ({time.monotonic() - began:.1f} s)")
-
-    def _install_crds(self, layout: Layout, crds: tuple[Path, ...], progress: Progress) -> None:
-        kubectl = Path(layout.program("kubectl"))
-        if addons.missing_crds(kubectl, self.kubeconfig, crds):
-            addons.install_crds(kubectl, self.kubeconfig, crds)
-            progress("the CRDs of KServe and Kueue are served")
-
-    def _wait_for_node(self, layout: Layout) -> None:
-        kubectl = Path(layout.program("kubectl"))
-        daemon = controlplane.node(layout)
-        ready = Daemon(
-            daemon.name, daemon.argv, lambda: addons.node_trouble(kubectl, self.kubeconfig)
-        )
-        processes.wait_healthy(self._paths, ready)
+        return Layout(self._paths, ports, pki, binaries, images, access, self.audited)
 
     def _component_status(self, layout: Layout, name: str) -> ComponentStatus:
         record = processes.read_record(self._paths, name)
@@ -222,18 +217,11 @@ class EmbeddedCluster:
             return ComponentStatus(name, "stopped", None, ports)
         if not processes.is_alive(record):
             return ComponentStatus(name, "dead", None, ports, f"pid {record.pid} has ended")
-        trouble = controlplane.BY_NAME[name](layout).probe()
+        is_kserve = name == kserve_component.NAME
+        made = kserve_component.daemon if is_kserve else controlplane.BY_NAME[name]
+        trouble = made(layout).probe()
         if trouble is None and name == "node":
             trouble = addons.node_trouble(Path(layout.program("kubectl")), self.kubeconfig)
         return ComponentStatus(
             name, "running" if trouble is None else "unhealthy", record.pid, ports, trouble or ""
         )
-
-
-def _becomes_healthy(daemon: Daemon, patience: float) -> bool:
-    deadline = time.monotonic() + patience
-    while daemon.probe() is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True

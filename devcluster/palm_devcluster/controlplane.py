@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from palm_devcluster.audit import audit_flags
 from palm_devcluster.build import Binaries, program
 from palm_devcluster.paths import ClusterPaths
 from palm_devcluster.pki import NODE_NAME, Pki
@@ -27,6 +28,7 @@ class Layout:
     binaries: Binaries
     images: Path
     s3: S3Access
+    audited: bool = False
 
     @property
     def server(self) -> str:
@@ -97,6 +99,7 @@ def apiserver(layout: Layout) -> Daemon:
         f"--service-account-issuer={SERVICE_ACCOUNT_ISSUER}",
         f"--service-account-signing-key-file={pki.service_account_key}",
         f"--service-account-key-file={pki.service_account_public_key}",
+        *(audit_flags(layout.paths) if layout.audited else ()),
     )
     files = (pki.certificate("apiserver"), pki.ca, pki.service_account_public_key)
     probe = https_probe(pki, ports.apiserver, "/readyz", client="admin")
@@ -115,6 +118,8 @@ def controller_manager(layout: Layout) -> Daemon:
         "--kube-api-qps=500",
         "--kube-api-burst=1000",
         "--concurrent-job-syncs=20",
+        # The API server takes no loopback address as an endpoint, and Pods here have no others.
+        "--controllers=*,-endpoints-controller,-endpointslice-controller",
     )
     probe = https_probe(pki, ports.controller_manager, "/healthz")
     return Daemon(name, argv, probe, files=(layout.paths.kubeconfig_of(name),))
@@ -151,7 +156,9 @@ def _caller_flags(layout: Layout, name: str, port: int) -> tuple[str, ...]:
 
 def s3(layout: Layout) -> Daemon:
     """Return the S3 server."""
-    argv = s3_argv(layout.program("versitygw"), layout.paths, layout.ports.s3)
+    argv = s3_argv(
+        layout.program("versitygw"), layout.paths, layout.ports.s3, audited=layout.audited
+    )
     environment = (
         ("ROOT_ACCESS_KEY", layout.s3.access_key),
         ("ROOT_SECRET_KEY", layout.s3.secret_key),
@@ -183,6 +190,14 @@ def node(layout: Layout) -> Daemon:
     return Daemon("node", argv, probe, files=files, stop_s=60.0)
 
 
+def service_proxy(layout: Layout) -> Daemon:
+    """Return the proxy of the cluster's Services."""
+    port, kubeconfig = layout.ports.proxy, layout.paths.kubeconfig_of("node")
+    flags = ("--kubeconfig", str(kubeconfig), "--node", NODE_NAME, "--port", str(port))
+    argv = (sys.executable, "-m", "palm_devcluster.proxy", *flags)
+    return Daemon("service-proxy", argv, http_probe(port, "/healthz"), files=(kubeconfig,))
+
+
 BY_NAME: Mapping[str, Callable[[Layout], Daemon]] = {
     "etcd": etcd,
     "s3": s3,
@@ -190,4 +205,5 @@ BY_NAME: Mapping[str, Callable[[Layout], Daemon]] = {
     "kube-controller-manager": controller_manager,
     "kube-scheduler": scheduler,
     "node": node,
+    "service-proxy": service_proxy,
 }

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from palm_devcluster.paths import cache_folder
+
 TABLE_ENV = "PALM_DEVCLUSTER_IMAGES"
 _DEFAULT_TABLE = Path(__file__).with_name("images.yaml")
 
@@ -74,4 +76,5 @@ def _command(file: Path, name: Any, words: Any) -> tuple[str, ...]:
             f"image {name!r} in {file} is {words!r}; it must be a list of strings, the command"
         )
     folder = str(Path(sys.executable).parent)
-    return tuple(word.replace("{bin}", folder) for word in words)
+    cache = str(cache_folder())
+    return tuple(word.replace("{bin}", folder).replace("{cache}", cache) for word in words)

@@ -57,6 +57,26 @@ class ClusterPaths:
         return self.root / "node"
 
     @property
+    def kserve(self) -> Path:
+        """KServe's temporary folder; there while the cluster has KServe."""
+        return self.root / "kserve"
+
+    @property
+    def audit(self) -> Path:
+        """What an audited cluster writes down: changes of the API server, requests to S3."""
+        return self.root / "audit"
+
+    @property
+    def changes(self) -> Path:
+        """Every request that changes something: a JSON line each (audit.k8s.io/v1 Event)."""
+        return self.audit / "changes.jsonl"
+
+    @property
+    def s3_requests(self) -> Path:
+        """Every request to the S3 server: a line each, in the format of S3's access logs."""
+        return self.audit / "s3.log"
+
+    @property
     def s3_credentials(self) -> Path:
         """The S3 server's generated root credentials."""
         return self.root / "s3-credentials.json"
@@ -88,7 +108,7 @@ class ClusterPaths:
 
     def remove(self) -> None:
         """Remove the cluster's own files, and ``root`` where nothing else lies in it."""
-        for folder in (*self._folders, self.kubectl_cache):
+        for folder in (*self._folders, self.kserve, self.kubectl_cache):
             if folder.is_dir():
                 _remove_tree(folder)
         for file in (self.state, self.s3_credentials, self.kubeconfig, self.lock):
@@ -98,7 +118,7 @@ class ClusterPaths:
 
     @property
     def _folders(self) -> tuple[Path, ...]:
-        return (self.pki, self.logs, self.run, self.etcd, self.s3, self.node)
+        return (self.pki, self.logs, self.run, self.etcd, self.s3, self.node, self.audit)
 
 
 def default_root() -> Path:

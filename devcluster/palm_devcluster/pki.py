@@ -47,6 +47,8 @@ _IDENTITIES = (
     _Identity("kube-scheduler", "system:kube-scheduler"),
     _Identity("kubelet-client", "kube-apiserver-kubelet-client"),
     _Identity("node", f"system:node:{NODE_NAME}", "system:nodes"),
+    # Its webhooks serve with it; the API server takes its caller for KServe's ServiceAccount.
+    _Identity("kserve", "system:serviceaccount:kserve:kserve-controller-manager", serves=True),
     _Identity("node-serving", f"system:node:{NODE_NAME}", "system:nodes", serves=True, calls=False),
 )
 

@@ -34,7 +34,7 @@ class Daemon:
     probe: Probe
     files: tuple[Path, ...] = ()  # read at its start only: a change asks for a restart
     environment: tuple[tuple[str, str], ...] = ()
-    deadline_s: float = 60.0
+    deadline_s: float = 180.0  # also on a machine that does much else
     stop_s: float = 10.0
 
     @property

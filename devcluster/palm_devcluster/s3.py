@@ -52,15 +52,25 @@ def ensure_access(paths: ClusterPaths, port: int) -> S3Access:
     return S3Access(f"http://127.0.0.1:{port}", **json.loads(file.read_text(encoding="utf-8")))
 
 
-def s3_argv(program: str, paths: ClusterPaths, port: int) -> tuple[str, ...]:
+def s3_argv(program: str, paths: ClusterPaths, port: int, *, audited: bool) -> tuple[str, ...]:
     """Return the server's command line; its folders are made here."""
     data, sidecar = paths.s3 / _DATA, paths.s3 / _SIDECAR
     data.mkdir(mode=0o700, exist_ok=True)
-    listen = ("--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "--health", "/health")
+    listen: tuple[str, ...] = (
+        "--port",
+        f"127.0.0.1:{port}",
+        "--region",
+        REGION,
+        "--quiet",
+        "--health",
+        "/health",
+    )
     metadata: tuple[str, ...] = ()
     if not _has_attributes(data):
         sidecar.mkdir(mode=0o700, exist_ok=True)
         metadata = ("--sidecar", str(sidecar))
+    if audited:
+        listen = (*listen, "--access-log", str(paths.s3_requests))
     return (program, *listen, "posix", *metadata, str(data))
 
 

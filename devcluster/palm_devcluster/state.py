@@ -25,6 +25,9 @@ class Ports:
     scheduler: int
     s3: int
     node: int
+    proxy: int = 0  # 0: chosen at the next ``up``
+    kserve_webhooks: int = 0
+    kserve_health: int = 0
 
 
 # Which listeners belong to which process.
@@ -35,6 +38,8 @@ LISTENERS: Mapping[str, tuple[str, ...]] = {
     "kube-scheduler": ("scheduler",),
     "s3": ("s3",),
     "node": ("node",),
+    "service-proxy": ("proxy",),
+    "kserve": ("kserve_webhooks", "kserve_health"),
 }
 
 

@@ -1,41 +1,37 @@
 """``python -m palm_evaluator``: estimate one policy's rewards and divergence, as a Job.
 
-Reads an ``EvaluationRequest`` from ``PALM_REQUEST``, samples, scores, and writes one result file
-to S3. Finds a valid result: says so and ends. Credentials come from boto3's chain.
+Reads an ``EvaluationRequest`` from ``PALM_REQUEST``, samples, scores, and writes to S3 every
+response, a few of them for people, and last one result file. Finds a valid result: says so and
+ends. Credentials come from boto3's chain.
 
-Exit codes: 0 done or found done; 42 the request or what it names is not valid, trying again does
-not help; 1 anything else.
+Its exit codes are those of ``palm.exit_codes``.
 """
 
+import hashlib
 import sys
 import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from palm.artifacts import evaluation_result, model_folder, uri
+from palm.artifacts import evaluation_responses, evaluation_result, evaluation_samples, uri
 from palm.contract import EvaluationRequest, PolicyResult
+from palm.evaluations import MAX_RESULT_BYTES, Source
 from palm_evaluator.estimates import policy_result
-from palm_evaluator.generation import Generator, Sampled, Sampling
-from palm_rewards import Responses, RewardScorer, reward_functions
+from palm_evaluator.evaluation import Evaluated, evaluated
+from palm_evaluator.generation import Generator, generation_ids
+from palm_evaluator.inputs import Inputs, fetched_inputs
+from palm_evaluator.tables import responses_parquet, samples_json
 from palm_store import ResultStore, S3Store
 from palm_store.job import (
     InvalidRequest,
     exit_code,
-    fetched_model,
-    fetched_prompts,
     quiet_libraries,
     request_from_environment,
-    reward_model_folders,
 )
-from palm_store.prompts import Prompt
-
-_MAX_RESULT_BYTES = 64 * 1024 * 1024
 
 
 def main() -> int:
@@ -52,7 +48,7 @@ def _run() -> None:
         print(f"policy {request.policy} is evaluated already: {where}", flush=True)
         return
     with tempfile.TemporaryDirectory(prefix="palm-evaluator-") as folder:
-        result = _evaluated(request, store, Path(folder))
+        result = _evaluate(request, store, Path(folder))
     _commit(store, key, result, request)
     print(_summary(result), flush=True)
     print(f"policy {request.policy} is evaluated: {where}", flush=True)
@@ -60,7 +56,7 @@ def _run() -> None:
 
 def _is_evaluated(store: ResultStore, key: str, request: EvaluationRequest) -> bool:
     """Say whether there is a result that answers this request."""
-    content = store.read(key, max_bytes=_MAX_RESULT_BYTES)
+    content = store.read(key, max_bytes=MAX_RESULT_BYTES)
     if content is None:
         return False
     try:
@@ -74,34 +70,22 @@ def _is_evaluated(store: ResultStore, key: str, request: EvaluationRequest) -> b
     )
 
 
-def _evaluated(request: EvaluationRequest, store: ResultStore, folder: Path) -> PolicyResult:
+def _evaluate(request: EvaluationRequest, store: ResultStore, folder: Path) -> PolicyResult:
     started = time.monotonic()
     models = [item.model.uri for item in request.rewards if item.model is not None]
-    quiet_libraries([request.base_model, *models])
-    prompts = fetched_prompts(request.prompts, request.storage)
-    base = fetched_model(request.base_model, folder / "base", request.storage)
-    policy = None
-    if request.policy_digest is not None:
-        policy = folder / "policy"
-        store.download_folder(model_folder(request.policy_digest), policy)
-    scorers = _scorers(request, folder)
+    quiet_libraries([request.base_model, request.prompts.uri, *models])
+    engine = chosen_engine(request.settings.engine)
+    inputs = fetched_inputs(request, store, folder)
     print("loading libraries and models", flush=True)
-    generator = loaded_generator(
-        request, engine=chosen_engine(request.settings.engine), base=base, policy=policy
-    )
-    sampling = Sampling(
-        samples_per_prompt=request.settings.samples_per_prompt,
-        max_completion_tokens=request.settings.max_completion_tokens,
-        seed=request.settings.seed,
-    )
-    sampled = generator.sampled([item.prompt for item in prompts], sampling)
-    rewards = scored(scorers, prompts=prompts, sampled=sampled)
+    generator = loaded_generator(request, inputs, engine=engine)
+    found = evaluated(request, generator, inputs.scorers, inputs.prompts)
+    responses = _store_responses(request, store, inputs, found)
     return policy_result(
         request,
         generator,
-        sampled=sampled,
-        rewards=rewards,
+        found,
         seconds=time.monotonic() - started,
+        provenance=inputs.provenance.model_copy(update={"responses": responses}),
     )
 
 
@@ -119,43 +103,54 @@ def chosen_engine(wanted: Literal["Auto", "vLLM", "Transformers"]) -> str:
     return wanted
 
 
-def loaded_generator(
-    request: EvaluationRequest, *, engine: str, base: Path, policy: Path | None
-) -> Generator:
+def loaded_generator(request: EvaluationRequest, inputs: Inputs, *, engine: str) -> Generator:
     """Return the generator of the request's policy."""
     # Only the engine that is used: each takes seconds to import.
     if engine == "vLLM":
         from palm_evaluator.with_vllm import VllmGenerator
 
-        return VllmGenerator.load(base, policy, request.adapter)
+        longest = longest_sequence(request, inputs)
+        return VllmGenerator.load(inputs.base, inputs.policy, request.adapter, longest=longest)
     from palm_evaluator.with_transformers import TransformersGenerator
 
-    return TransformersGenerator.load(base, policy, request.adapter)
+    return TransformersGenerator.load(inputs.base, inputs.policy, request.adapter)
 
 
-def scored(
-    scorers: list[RewardScorer], *, prompts: list[Prompt], sampled: list[list[Sampled]]
-) -> NDArray[np.float64]:
-    """Return the raw rewards, shape (d, prompts, samples)."""
-    flat = [(prompt, item) for prompt, row in zip(prompts, sampled, strict=True) for item in row]
-    responses = Responses(
-        prompts=[prompt.prompt for prompt, _ in flat],
-        texts=[item.text for _, item in flat],
-        token_counts=[item.tokens for _, item in flat],
-        answers=[prompt.answer for prompt, _ in flat],
-    )
-    values = np.array([scorer(responses) for scorer in scorers], dtype=np.float64)
-    return values.reshape(len(scorers), len(prompts), -1)
+def longest_sequence(request: EvaluationRequest, inputs: Inputs) -> int:
+    """Return the most tokens that a prompt and its response can have.
 
+    Raises:
+        InvalidRequest: The base model cannot take as many.
+    """
+    from transformers import AutoConfig, AutoTokenizer
 
-def _scorers(request: EvaluationRequest, folder: Path) -> list[RewardScorer]:
-    try:
-        return reward_functions(
-            request.rewards,
-            model_folder=reward_model_folders(folder / "reward-models", request.storage),
+    tokenizer: Any = AutoTokenizer.from_pretrained(inputs.base, trust_remote_code=False)
+    lengths = [len(generation_ids(tokenizer, item.prompt)) for item in inputs.prompts]
+    longest = max(lengths) + request.settings.max_completion_tokens
+    config: Any = AutoConfig.from_pretrained(inputs.base, trust_remote_code=False)
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is not None and longest >= limit:
+        raise InvalidRequest(
+            f"prompt {lengths.index(max(lengths)) + 1} has {max(lengths)} tokens; with "
+            f"maxCompletionTokens {request.settings.max_completion_tokens} that is more than the "
+            f"{limit - 1} that the base model can take"
         )
-    except ValueError as problem:
-        raise InvalidRequest(str(problem)) from None
+    return longest
+
+
+def _store_responses(
+    request: EvaluationRequest, store: ResultStore, inputs: Inputs, found: Evaluated
+) -> Source:
+    """Write every response, and a few for people; return what the result refers to."""
+    content = responses_parquet(request, found)
+    sha256 = hashlib.sha256(content).hexdigest()
+    key = evaluation_responses(request.policy_digest, request.evaluation_digest, sha256)
+    store.write(key, content)
+    store.write(
+        evaluation_samples(request.policy_digest, request.evaluation_digest),
+        samples_json(request, inputs.prompts, found),
+    )
+    return Source(uri=uri(request.storage, key), sha256=sha256)
 
 
 def _commit(store: ResultStore, key: str, result: PolicyResult, request: EvaluationRequest) -> None:
@@ -170,9 +165,10 @@ def _summary(result: PolicyResult) -> str:
         f"{item.name} {item.mean:.3f} ± {item.standard_error:.3f}" for item in result.rewards
     )
     divergence = result.divergence
+    kl = f"KL {divergence.mean:.2f} ± {divergence.standard_error:.2f} ({divergence.estimator})"
     return (
         f"{result.samples} responses of {result.mean_response_tokens:.1f} tokens: {rewards}, "
-        f"KL {divergence.mean:.2f} ± {divergence.standard_error:.2f} ({divergence.estimator})"
+        f"{'greedy, no KL' if divergence.estimator == 'none' else kl}"
     )
 
 

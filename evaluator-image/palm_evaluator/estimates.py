@@ -4,14 +4,15 @@ Prompts are the independent unit: a prompt's samples are averaged first, and sta
 those of the mean over prompts.
 """
 
-from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palm.contract import DivergenceEstimate, EvaluationRequest, PolicyResult, RewardEstimate
-from palm_evaluator.generation import Generator, Sampled
+from palm.evaluations import Provenance
+from palm_evaluator.evaluation import Evaluated
+from palm_evaluator.generation import Generator
 
 
 def standard_error(prompt_means: NDArray[np.float64]) -> float:
@@ -40,39 +41,50 @@ def reward_estimate(name: str, rewards: NDArray[np.float64]) -> RewardEstimate:
 def policy_result(
     request: EvaluationRequest,
     generator: Generator,
+    found: Evaluated,
     *,
-    sampled: Sequence[Sequence[Sampled]],
-    rewards: NDArray[np.float64],
     seconds: float,
+    provenance: Provenance | None = None,
 ) -> PolicyResult:
     """Return the result of an evaluation.
 
     Args:
         request: The evaluation.
         generator: What sampled; names the engine and the estimator of the divergence.
-        sampled: The responses by prompt and sample.
-        rewards: Raw rewards, shape (d, prompts, samples), objectives in the request's order.
+        found: The responses and their rewards.
         seconds: Wall time of the evaluation.
+        provenance: From which inputs, and by what.
     """
-    divergence = np.array([[item.divergence for item in row] for row in sampled]).mean(axis=1)
-    lengths = [item.tokens for row in sampled for item in row]
+    greedy = request.settings.decoding == "Greedy"
+    divergence = found.divergences.mean(axis=1)
+    items = [item for row in found.sampled for item in row]
     return PolicyResult(
         policy=request.policy,
         policy_digest=request.policy_digest,
         evaluation_digest=request.evaluation_digest,
         engine=generator.engine,
-        prompts=len(sampled),
-        samples=len(lengths),
+        decoding=request.settings.decoding,
+        prompts=len(found.sampled),
+        samples=len(items),
         rewards=tuple(
             reward_estimate(item.name, values)
-            for item, values in zip(request.rewards, rewards, strict=True)
+            for item, values in zip(request.rewards, found.rewards, strict=True)
         ),
         divergence=DivergenceEstimate(
-            estimator=generator.estimator,
+            estimator="none" if greedy else generator.estimator,
             mean=float(divergence.mean()),
             standard_error=standard_error(divergence),
+            k3=None if greedy else max(0.0, float(np.mean([item.k3 for item in items]))),
         ),
-        prompt_rewards=tuple(map(tuple, rewards.mean(axis=2).T.tolist())),
-        mean_response_tokens=float(np.mean(lengths)),
+        prompt_rewards=tuple(tuple(map(_short, row)) for row in found.rewards.mean(axis=2).T),
+        prompt_divergences=tuple(map(_short, divergence)),
+        mean_response_tokens=float(np.mean([item.tokens for item in items])),
         seconds=seconds,
+        precision=found.precision,
+        provenance=provenance,
     )
+
+
+def _short(value: float) -> float:
+    """Return a number with nine significant digits: the file's size is bounded."""
+    return float(f"{value:.9g}")

@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LogitsProcessorList,
+)
 
 from palm.contract import AdapterSettings
-from palm_evaluator.generation import Sampled, Sampling, generation_ids
+from palm_evaluator.draws import InverseTransform, uniforms
+from palm_evaluator.generation import Sampled, Sampling, end_tokens, generation_ids
 
 _BATCH = 128
+_LOGITS_AT_ONCE = 64_000_000  # numbers of both models' whole distributions: half a gigabyte
 
 
 class TransformersGenerator:
@@ -27,7 +34,11 @@ class TransformersGenerator:
         self._policy = policy
         self._base = base
         self._tokenizer = tokenizer
-        self._ends = _end_tokens(policy, tokenizer)
+        self._ends = end_tokens(policy.generation_config.eos_token_id, tokenizer)
+        # A model's own one may cut the distribution, or penalize repetition; π is the whole of it.
+        policy.generation_config = GenerationConfig(
+            do_sample=False, eos_token_id=self._ends, pad_token_id=tokenizer.pad_token_id
+        )
 
     @classmethod
     def load(
@@ -50,59 +61,78 @@ class TransformersGenerator:
 
     def sampled(self, prompts: Sequence[Any], sampling: Sampling) -> list[list[Sampled]]:
         """Return ``samples_per_prompt`` responses for each prompt, in the prompts' order."""
-        torch.manual_seed(sampling.seed)
         encoded = [generation_ids(self._tokenizer, prompt) for prompt in prompts]
         rows = [ids for ids in encoded for _ in range(sampling.samples_per_prompt)]
+        seeds = [seed for prompt in range(len(prompts)) for seed in sampling.seeds(prompt)]
         drawn: list[Sampled] = []
         for start in range(0, len(rows), _BATCH):
-            drawn += self._batch(rows[start : start + _BATCH], sampling.max_completion_tokens)
+            part = slice(start, start + _BATCH)
+            drawn += self._batch(rows[part], seeds[part], sampling)
             print(f"sampled {len(drawn)}/{len(rows)} responses", flush=True)
         width = sampling.samples_per_prompt
         return [drawn[start : start + width] for start in range(0, len(drawn), width)]
 
     @torch.inference_mode()
-    def _batch(self, rows: list[list[int]], max_new_tokens: int) -> list[Sampled]:
+    def _batch(self, rows: list[list[int]], seeds: list[int], sampling: Sampling) -> list[Sampled]:
         prompt_ids, prompt_mask = _left_padded(rows, self._tokenizer.pad_token_id)
         prompt_ids, prompt_mask = (
             prompt_ids.to(self._policy.device),
             prompt_mask.to(self._policy.device),
         )
-        # A model's own generation_config may cut the distribution; π is the whole of it.
+        length, steps = prompt_ids.shape[1], sampling.max_completion_tokens
+        draws = [InverseTransform(uniforms(seeds, steps), prompt_length=length)]
         sequences = self._policy.generate(
             input_ids=prompt_ids,
             attention_mask=prompt_mask,
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=self._ends,
-            pad_token_id=self._tokenizer.pad_token_id,
+            max_new_tokens=steps,
+            logits_processor=LogitsProcessorList([] if sampling.greedy else draws),
         )
-        response = sequences[:, prompt_ids.shape[1] :]
+        response = sequences[:, length:]
         counted = counted_tokens(response, self._ends)
         mask = torch.cat([prompt_mask, counted.to(prompt_mask.dtype)], dim=1)
-        divergence = self._divergence(sequences, mask, counted)
+        exact, k3 = self._divergences(sequences, mask, counted, sampling)
         return [
             Sampled(
                 text=self._tokenizer.decode(ids[kept], skip_special_tokens=True),
                 tokens=int(kept.sum()),
-                divergence=value,
+                divergence=divergence,
+                k3=diagnostic,
             )
-            for ids, kept, value in zip(response, counted, divergence.tolist(), strict=True)
+            for ids, kept, divergence, diagnostic in zip(
+                response, counted, exact.tolist(), k3.tolist(), strict=True
+            )
         ]
 
-    def _divergence(
+    def _divergences(
+        self,
+        sequences: torch.Tensor,
+        mask: torch.Tensor,
+        counted: torch.Tensor,
+        sampling: Sampling,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each response's exact divergence and k3, shape (batch,) each."""
+        if self._policy is self._base or sampling.greedy:
+            return torch.zeros(len(sequences)), torch.zeros(len(sequences))
+        per_row = counted.shape[1] * int(self._base.config.vocab_size)
+        width = max(1, _LOGITS_AT_ONCE // per_row)
+        parts = [
+            self._part(sequences[start : start + width], mask[start : start + width],
+                       counted[start : start + width])
+            for start in range(0, len(sequences), width)
+        ]  # fmt: skip
+        return torch.cat([exact for exact, _ in parts]), torch.cat([k3 for _, k3 in parts])
+
+    def _part(
         self, sequences: torch.Tensor, mask: torch.Tensor, counted: torch.Tensor
-    ) -> torch.Tensor:
-        """Return Σ_t KL(π(·|y_<t) || π_ref(·|y_<t)) of each response, shape (batch,)."""
-        if self._policy is self._base:
-            return torch.zeros(len(sequences))
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         length = counted.shape[1]
         log_policy = _log_probabilities(self._policy, sequences, mask, length)
-        log_base = _log_probabilities(self._base, sequences, mask, length)
-        per_position = (log_policy.exp() * (log_policy - log_base)).sum(dim=-1)
-        return per_position.masked_fill(~counted, 0.0).sum(dim=1)
+        difference = log_policy - _log_probabilities(self._base, sequences, mask, length)
+        # Σ_t KL(π(·|y_<t) || π_ref(·|y_<t))
+        exact = (log_policy.exp() * difference).sum(dim=-1).masked_fill(~counted, 0.0).sum(dim=1)
+        ratio = difference.gather(2, sequences[:, -length:].unsqueeze(2)).squeeze(2)
+        k3 = (torch.exp(-ratio) - 1 + ratio).masked_fill(~counted, 0.0).sum(dim=1)
+        return exact, k3
 
 
 def counted_tokens(response: torch.Tensor, ends: list[int]) -> torch.Tensor:
@@ -139,13 +169,6 @@ def _model(folder: Path) -> Any:
         folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
     )
     return model.to(device).eval()
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Return every token that ends a response, as the trainer sees it."""
-    declared = model.generation_config.eos_token_id
-    tokens = declared if isinstance(declared, list) else [declared]
-    return sorted({token for token in [*tokens, tokenizer.eos_token_id] if token is not None})
 
 
 def _left_padded(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

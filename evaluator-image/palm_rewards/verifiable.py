@@ -1,65 +1,77 @@
-r"""Rewards computed by a program. Higher is better; every reward lies in [0, 1].
+"""Rewards computed by a program. Higher is better; every reward lies in [0, 1].
 
-The answer of a response is what follows its last ``Answer:``, ``answer is``, ``\boxed{`` or
-``####``.
+A tenant's regular expression runs on RE2, whose time is linear in the text whatever the pattern.
 """
 
+import json
 import re
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 
-_NAMED = re.compile(r"\banswer\b\**\s*(?::|is\b:?)\**\s*(?P<answer>.+)", re.IGNORECASE)
-_HASHES = re.compile(r"####\s*(?P<answer>.+)")
-_BOXED = re.compile(r"\\boxed\s*\{")
-_NUMBER = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+))(?:\s*(?:%|[^\W\d_]+))*")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
+from palm.contract import VerifiableReward
+from palm_rewards.answers import is_correct
+from palm_rewards.responses import Responses, prompt_text
+
+Scores = Callable[[Responses], list[float]]
+
 _QUESTION = re.compile(r"(?P<a>\d+) \+ (?P<b>\d+)\?")
 _ENDS_WITH_ANSWER = re.compile(r"Answer: \d+\s*$")
+_FENCE = "```"
 
 
-def prompt_text(prompt: Any) -> str:
-    """Return a prompt as text: the last message's content where it is a list of chat messages."""
-    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
+def verifiable_scores(name: str, reward: VerifiableReward) -> Scores:
+    """Return how a verifiable reward scores a batch.
+
+    Args:
+        name: The objective, for messages.
+        reward: The reward.
+
+    Raises:
+        ValueError: Its pattern is not RE2's syntax.
+    """
+    score = _score(name, reward)
+
+    def scores(responses: Responses) -> list[float]:
+        rows = zip(
+            responses.prompts,
+            responses.texts,
+            responses.token_counts,
+            responses.answers,
+            strict=True,
+        )
+        return [score(*row) for row in rows]
+
+    return scores
 
 
-def extracted_answer(text: str) -> str | None:
-    """Return the last answer that a response names, or None where it names none."""
-    found: list[tuple[int, str]] = [
-        (match.start(), match["answer"])
-        for pattern in (_NAMED, _HASHES)
-        for match in pattern.finditer(text)
-    ]
-    for match in _BOXED.finditer(text):
-        content = _braced(text[match.end() :])
-        if content is not None:
-            found.append((match.start(), content))
-    return max(found)[1] if found else None
+def _score(name: str, reward: VerifiableReward) -> Callable[[Any, str, int, str | None], float]:
+    """Return the score of one response from its prompt, text, length and reference answer."""
+    most = reward.max_tokens
+    matches = _matcher(name, reward.pattern) if reward.pattern is not None else None
+
+    def reference(answer: str | None) -> str:
+        if answer is None:
+            raise ValueError(f'reward {name!r} needs an "answer" in every line of the prompts file')
+        return answer
+
+    kinds: dict[str, Callable[[Any, str, int, str | None], float]] = {
+        "BrevityIfCorrect": lambda _, text, tokens, answer: brevity_if_correct(
+            text, tokens=tokens, reference=reference(answer), max_tokens=most
+        ),
+        "ArithmeticSteps": lambda prompt, text, *_: arithmetic_steps(prompt, text),
+        "Correct": lambda _, text, __, answer: float(is_correct(text, reference(answer))),
+        "ExactMatch": lambda _, text, __, answer: float(text.strip() == reference(answer).strip()),
+        "Regex": lambda _, text, *__: float(matches is not None and matches(text)),
+        "Length": lambda _, __, tokens, ___: brevity(tokens, max_tokens=most),
+        "ValidJSON": lambda _, text, *__: float(is_json(text)),
+    }
+    return kinds[reward.type]
 
 
-def _braced(text: str) -> str | None:
-    """Return the text up to the brace that closes an already open one; None if none does."""
-    depth = 1
-    for position, character in enumerate(text):
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth == 0:
-            return text[:position]
-    return None
-
-
-def normalised(answer: str) -> str:
-    """Return an answer's canonical form: numbers by value, without unit or thousands separators."""
-    bare = _THOUSANDS.sub("", answer.strip().strip("*$ ").rstrip(".!").strip("*$ "))
-    if match := _NUMBER.fullmatch(bare):
-        return format(Decimal(match["number"]).normalize() + 0, "f")
-    return " ".join(bare.casefold().split())
-
-
-def is_correct(text: str, reference: str) -> bool:
-    """Say whether the response's last answer equals the reference after normalisation."""
-    answer = extracted_answer(text)
-    return answer is not None and normalised(answer) == normalised(reference)
+def brevity(tokens: int, *, max_tokens: int) -> float:
+    """Return 1 - |y|/L_max, the shorter the better; 0 where the response is longer than L_max."""
+    return max(0.0, 1.0 - tokens / max_tokens)
 
 
 def brevity_if_correct(text: str, *, tokens: int, reference: str, max_tokens: int) -> float:
@@ -71,7 +83,21 @@ def brevity_if_correct(text: str, *, tokens: int, reference: str, max_tokens: in
         reference: The right answer.
         max_tokens: L_max.
     """
-    return max(0.0, 1.0 - tokens / max_tokens) if is_correct(text, reference) else 0.0
+    return brevity(tokens, max_tokens=max_tokens) if is_correct(text, reference) else 0.0
+
+
+def is_json(text: str) -> bool:
+    """Say whether a response is one JSON value (RFC 8259), alone or alone in a code fence."""
+    bare = text.strip()
+    if bare.startswith(_FENCE) and bare.endswith(_FENCE) and len(bare) >= 2 * len(_FENCE):
+        first, _, rest = bare[len(_FENCE) : -len(_FENCE)].partition("\n")
+        bare = rest if first.strip().casefold() in ("", "json") else first
+    try:
+        # Numbers stay text: how long they may be is no question of syntax.
+        json.loads(bare, parse_int=str, parse_float=str, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def arithmetic_steps(prompt: Any, text: str) -> float:
@@ -105,3 +131,20 @@ def _valid_steps(a: int, b: int) -> Sequence[str]:
         f"Count up to {total}.",
         f"Check: {total} - {b} = {a}.",
     )
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _matcher(name: str, pattern: str) -> Callable[[str], bool]:
+    import re2  # only where a pattern is used: a compiled library
+
+    options = re2.Options()
+    options.log_errors = False  # the message below says it
+    try:
+        compiled = re2.compile(pattern, options=options)
+    except re2.error as problem:
+        shown = problem.args[0].decode() if isinstance(problem.args[0], bytes) else problem
+        raise ValueError(f"pattern {pattern!r} of reward {name!r} is not RE2's: {shown}") from None
+    return lambda text: compiled.search(text) is not None

@@ -3,90 +3,60 @@
 A request travels to a Job as one JSON environment variable (``REQUEST_VARIABLE``), visible in the
 Job's manifest and hence auditable. A result comes back as one JSON file in S3, written last and
 read with suspicion: it was written by tenant code. Both are strict: unknown fields, another schema
-version, NaN and infinities are refused.
+version, NaN and infinities are refused. Objectives are in ``objectives``, what is asked of the
+evaluator and answered by it in ``evaluations``.
 
 Rewards: higher is better. Weights and rewards are in the order of the Portfolio's ``rewards``.
 """
 
-import hashlib
-import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
+
+from palm.evaluations import (
+    DivergenceEstimate,
+    EvaluationRequest,
+    EvaluationSettings,
+    PolicyResult,
+    RewardEstimate,
+)
+from palm.objectives import EntrypointReward, ModelReward, RewardFunction, VerifiableReward
+from palm.schema import Digest, Model, Name, canonical_json, digest_of
+from palm.sources import AdapterSettings, PromptSource, StorageLocation
+
+__all__ = [
+    "BASE_POLICY",
+    "IMAGE_VARIABLE",
+    "REQUEST_VARIABLE",
+    "AdapterSettings",
+    "AffineMap",
+    "Calibration",
+    "Digest",
+    "DivergenceEstimate",
+    "EntrypointReward",
+    "EvaluationRequest",
+    "EvaluationSettings",
+    "Execution",
+    "Model",
+    "ModelReward",
+    "Name",
+    "PolicyResult",
+    "PromptSource",
+    "RewardEstimate",
+    "RewardFunction",
+    "StorageLocation",
+    "TrainingRecord",
+    "TrainingRequest",
+    "TrainingSettings",
+    "VerifiableReward",
+    "canonical_json",
+    "digest_of",
+]
 
 REQUEST_VARIABLE = "PALM_REQUEST"
-INVALID_REQUEST_EXIT_CODE = 42
-"""A Job ends with it where its request is not valid; trying again does not help."""
+IMAGE_VARIABLE = "PALM_IMAGE"
+"""The image as the Pod names it: a result says by what it was made."""
 BASE_POLICY = "base"
-
-Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=32)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-
-
-class Model(BaseModel):
-    """Frozen, camelCase on the wire, strict about unknown fields and non-finite numbers."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        populate_by_name=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
-
-
-def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, shortest round-trip floats."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest_of(value: Any) -> str:
-    """Return 32 hexadecimal digits of SHA-256 over the canonical JSON of a value."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]
-
-
-class VerifiableReward(Model):
-    """A reward computed by a program from the response and the prompt's reference answer."""
-
-    type: Literal["BrevityIfCorrect", "ArithmeticSteps"]
-    """BrevityIfCorrect: correct answers score 1 - length/maxTokens, wrong ones 0 (paper eq. 3).
-    ArithmeticSteps: share of worked steps of the toy task that are valid."""
-    max_tokens: int = Field(default=256, ge=1, le=1_000_000)
-    """L_max of BrevityIfCorrect, in tokens of the policy's tokenizer."""
-
-
-class ModelReward(Model):
-    """A reward given by a Hugging Face sequence-classification reward model."""
-
-    uri: str = Field(min_length=1, max_length=1024, pattern=r"^(s3|hf)://.+")
-    """s3://bucket/prefix or hf://organization/name@revision."""
-    label_index: int = Field(default=0, ge=0, le=1023)
-    """Which logit is the reward."""
-    sign: Literal["Positive", "Negative"] = "Positive"
-    """Negative turns a cost model into a reward."""
-    template: Literal["Chat", "Pair", "Response"] = "Chat"
-    """Chat: the reward model's chat template over prompt and response. Pair: tokenizer(prompt,
-    response). Response: the response alone."""
-    activation: Literal["None", "Sigmoid", "Softmax"] = "None"
-    """Applied to the logits before labelIndex is read."""
-    max_length: int = Field(default=1024, ge=8, le=131_072)
-    """Longest input in tokens; longer ones lose their beginning."""
-
-
-class RewardFunction(Model):
-    """One objective: exactly one of ``verifiable`` and ``model``."""
-
-    name: Name
-    verifiable: VerifiableReward | None = None
-    model: ModelReward | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one_kind(self) -> Self:
-        if (self.verifiable is None) == (self.model is None):
-            raise ValueError(f"reward {self.name!r} must have exactly one of verifiable and model")
-        return self
 
 
 class AffineMap(Model):
@@ -96,35 +66,14 @@ class AffineMap(Model):
     scale: float = Field(gt=0)
 
 
-class PromptSource(Model):
-    """A JSONL file: ``{"prompt": text or chat messages, "answer": text}`` per line."""
-
-    uri: str = Field(min_length=1, max_length=1024, pattern=r"^s3://.+")
-    limit: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Use only the first so many prompts."""
-
-
-class StorageLocation(Model):
-    """Where artefacts live; credentials come from the environment, never from here."""
-
-    bucket: str
-    prefix: str = ""
-    endpoint: str = ""
-    region: str = ""
-
-
-class AdapterSettings(Model):
-    """What is trained: a LoRA adapter of some rank, or every parameter."""
-
-    type: Literal["LoRA", "Full"] = "LoRA"
-    rank: int = Field(default=16, ge=1, le=512)
-    """Rank of the adapter; ignored for Full."""
-
-
 class TrainingSettings(Model):
     """Everything of the optimisation that determines a policy."""
 
-    algorithm: Literal["GRPO"] = "GRPO"
+    algorithm: Literal["GRPO", "RLOO"] = "GRPO"
+    aggregation: Literal["SumThenNormalize", "NormalizeThenSum"] = "SumThenNormalize"
+    reward_normalization: Literal["Fixed", "BatchMinMax"] = "Fixed"
+    advantage_scale: Literal["None", "Group", "Batch"] = "None"
+    learning_rate_schedule: Literal["Constant", "Linear", "Cosine"] = "Constant"
     kl_coefficient: float = Field(ge=0)
     """β of the KL penalty (paper §2, B.2)."""
     adapter: AdapterSettings
@@ -137,6 +86,19 @@ class TrainingSettings(Model):
     """Responses per optimiser step; a multiple of completionsPerPrompt."""
     max_completion_tokens: int = Field(ge=1)
     seed: int = Field(ge=0)
+
+
+class Execution(Model):
+    """How a training is run; nothing in it says which policy is trained."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    """Training processes on the node, one per GPU."""
+    sharding: Literal["None", "ZeRO2", "ZeRO3", "FSDP"] = "None"
+    rollouts: Literal["Auto", "Transformers", "vLLMColocate", "vLLMServer"] = "Auto"
+    rollout_gpus: int = Field(default=1, ge=1, le=64)
+    """GPUs of the vLLM server, beside those that train."""
+    checkpoint_seconds: float | None = Field(default=600, ge=0)
+    """Between two checkpoints; None: only before an end that was asked for."""
 
 
 class TrainingRequest(Model):
@@ -153,6 +115,7 @@ class TrainingRequest(Model):
     weights: tuple[float, ...]
     """Weight vector in training units, on the simplex, one per reward."""
     settings: TrainingSettings
+    execution: Execution = Execution()
     storage: StorageLocation
 
     @model_validator(mode="after")
@@ -175,70 +138,6 @@ class TrainingRecord(Model):
     """Wall time of the training loop."""
     final_rewards: dict[str, float]
     """Mean raw reward per objective over the last logged step; a diagnostic."""
-
-
-class EvaluationSettings(Model):
-    """How a policy's reward vector is estimated."""
-
-    engine: Literal["Auto", "vLLM", "Transformers"] = "Auto"
-    samples_per_prompt: int = Field(ge=1)
-    max_completion_tokens: int = Field(ge=1)
-    seed: int = Field(ge=0)
-
-
-class EvaluationRequest(Model):
-    """Estimate the reward vector and the KL divergence of one policy, or of the base policy."""
-
-    schema_version: Literal[1] = 1
-    policy: str
-    policy_digest: Digest | None = None
-    """None for the base policy."""
-    evaluation_digest: Digest
-    base_model: str
-    adapter: AdapterSettings | None = None
-    """How the policy's artefact is to be loaded; None for the base policy."""
-    prompts: PromptSource
-    rewards: tuple[RewardFunction, ...]
-    settings: EvaluationSettings
-    storage: StorageLocation
-
-
-class RewardEstimate(Model):
-    """Mean of one raw reward over prompts and samples."""
-
-    name: Name
-    mean: float
-    standard_error: float = Field(ge=0)
-    """Of the mean, over prompts (samples of one prompt are averaged first)."""
-    standard_deviation: float = Field(ge=0)
-    """Over single responses."""
-
-
-class DivergenceEstimate(Model):
-    """KL(policy || base policy) per response in nats; k1 may be slightly negative by noise."""
-
-    estimator: Literal["k1", "exact"]
-    """k1: mean of log π - log π_ref over samples. exact: per-position sum over the vocabulary."""
-    mean: float
-    standard_error: float = Field(ge=0)
-
-
-class PolicyResult(Model):
-    """The result file of one evaluation: written last, in one PUT."""
-
-    schema_version: Literal[1] = 1
-    policy: str
-    policy_digest: Digest | None
-    evaluation_digest: Digest
-    engine: Literal["vLLM", "Transformers"]
-    prompts: int = Field(ge=1)
-    samples: int = Field(ge=1)
-    rewards: tuple[RewardEstimate, ...]
-    divergence: DivergenceEstimate
-    prompt_rewards: tuple[tuple[float, ...], ...]
-    """Mean raw reward vector per prompt, shape (prompts, d), for paired comparisons."""
-    mean_response_tokens: float = Field(ge=0)
-    seconds: float = Field(ge=0)
 
 
 class Calibration(Model):

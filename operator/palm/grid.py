@@ -17,9 +17,14 @@ gives 17. A loop over k = 0…⌊N⌋-1 gives 13, but its lowest positive level 
 import math
 from decimal import Context, Decimal
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Spacing = Literal["Descending", "Even"]
+"""Descending: (1+μ)^-k, of which the lowest may be less than α. Even: α^(k/n), from 1 to α exactly,
+with a ratio of at most 1+μ. Both have as many levels; they differ in which tolerance has slack."""
 
 GRID_LIMIT = 1_000_000
 """Most weight vectors that ``construct_grid`` builds unless told otherwise."""
@@ -104,8 +109,44 @@ def one_dimensional_grid(
     return (*levels, Fraction(0))
 
 
+def grid_levels(
+    mu: Fraction, alpha: Fraction, *, spacing: Spacing = "Descending"
+) -> NDArray[np.float64]:
+    """Return the values a coordinate may take before projection, in descending order, 0 the last.
+
+    Args:
+        mu: Multiplicative accuracy μ, in (0, 1].
+        alpha: Additive accuracy α, in (0, 1].
+        spacing: How the positive levels are spaced.
+
+    Returns:
+        Shape ``(n + 2,)``, each the float nearest to its exact value.
+    """
+    n = level_count(mu, alpha)
+    return np.array([1.0, *_levels_below_one(mu, alpha, n, spacing)[::-1]])
+
+
+def effective_accuracies(
+    mu: Fraction, alpha: Fraction, *, spacing: Spacing = "Descending"
+) -> tuple[float, float]:
+    """Return the (μ, α) that the grid attains: a level above every value v is at most (1+μ)·v or α.
+
+    At most the ones asked for; rounding up the number of levels leaves slack in one of them.
+    """
+    levels = grid_levels(mu, alpha, spacing=spacing)
+    if spacing == "Descending":
+        return float(mu), float(levels[-2])
+    n = len(levels) - 2
+    return (float(alpha) ** (-1.0 / n) - 1.0 if n else 0.0), float(alpha)
+
+
 def construct_grid(
-    mu: Fraction, alpha: Fraction, *, dimension: int, limit: int = GRID_LIMIT
+    mu: Fraction,
+    alpha: Fraction,
+    *,
+    dimension: int,
+    spacing: Spacing = "Descending",
+    limit: int = GRID_LIMIT,
 ) -> NDArray[np.float64]:
     """Return the weight vectors of CONSTRUCTGRID (Algorithm 1, lines 1 to 6).
 
@@ -113,6 +154,7 @@ def construct_grid(
         mu: Multiplicative accuracy μ, in (0, 1].
         alpha: Additive accuracy α, in (0, 1].
         dimension: Number of objectives d, from 1 to 64; 1 gives the one weight vector (1).
+        spacing: How the levels of a coordinate are spaced.
         limit: Most weight vectors to return; checked before anything is allocated.
 
     Returns:
@@ -128,7 +170,8 @@ def construct_grid(
             f"the grid for mu={_shown(mu)}, alpha={_shown(alpha)} and {dimension} objectives "
             f"has {_shown(count)} weight vectors; at most {limit} are allowed"
         )
-    below_one = _levels_below_one(mu, 0 if dimension == 1 else level_count(mu, alpha))
+    n = 0 if dimension == 1 else level_count(mu, alpha)
+    below_one = _levels_below_one(mu, alpha, n, spacing)
     every = np.concatenate([below_one, [1.0]])
     one = np.ones(1)
     corners = []
@@ -138,10 +181,16 @@ def construct_grid(
     return _in_lexicographic_order(_on_simplex(np.concatenate(corners)))
 
 
-def _levels_below_one(mu: Fraction, n: int) -> NDArray[np.float64]:
-    """Return 0 and (1+μ)^-k for k = n…1, ascending, each the float nearest to its exact value."""
+def _levels_below_one(
+    mu: Fraction, alpha: Fraction, n: int, spacing: Spacing
+) -> NDArray[np.float64]:
+    """Return 0 and the n levels below 1, ascending, each the float nearest to its exact value."""
     context = Context(prec=_LEVEL_DIGITS)
-    ratio = _decimal(1 / (1 + mu), context)
+    if spacing == "Descending" or not n:
+        ratio = _decimal(1 / (1 + mu), context)
+    else:
+        logarithm = context.divide(context.ln(_decimal(alpha, context)), Decimal(n))
+        ratio = context.exp(logarithm)
     level = Decimal(1)
     levels = []
     for _ in range(n):

@@ -10,12 +10,16 @@ vector means, so a policy must be trained at ``training_weights``: rescaling aft
 Appendix B.2 describes it, judges a policy on another objective than the one it was trained for.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from palm.errors import InvalidResult
+
+BLOCK_SIZE = 1 << 17
+"""Objectives computed at once where there are many: 1 MB, which stays in the cache."""
 
 _SIMPLEX_TOLERANCE = 1e-6  # weights that people write have a few decimals
 
@@ -100,6 +104,42 @@ def scalarize(
         ValueError: Shapes do not fit, or a row of ``weights`` is not on the simplex.
         InvalidResult: A utility is NaN or infinite.
     """
+    check_pairs(weights=weights, utilities=utilities)
+    objective = np.empty((len(weights), len(utilities)))
+    for rows, block in objective_blocks(weights=weights, utilities=utilities):
+        objective[rows] = block
+    return objective
+
+
+def objective_blocks(
+    *, weights: NDArray[np.float64], utilities: NDArray[np.float64]
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield the rows of ``scalarize`` in blocks, so that the whole is never in memory.
+
+    Args:
+        weights: Weight vectors, shape ``(weights, d)``; already checked.
+        utilities: u(π), shape ``(policies, d)``; already checked.
+
+    Yields:
+        The slice of the weight vectors and their objectives, shape ``(rows, policies)``; the
+        array is overwritten by the next block.
+    """
+    policies = max(1, len(utilities))
+    rows = min(max(1, BLOCK_SIZE // policies), max(1, len(weights)))
+    columns = np.ascontiguousarray(utilities.T)
+    whole, products = np.empty((rows, len(utilities))), np.empty((rows, len(utilities)))
+    for start in range(0, len(weights), rows):
+        part = weights[start : start + rows]
+        objective, product = whole[: len(part)], products[: len(part)]
+        np.multiply(part[:, 0, None], columns[0], out=objective)
+        for i in range(1, weights.shape[1]):
+            np.multiply(part[:, i, None], columns[i], out=product)
+            np.add(objective, product, out=objective)
+        yield slice(start, start + len(part)), objective
+
+
+def check_pairs(*, weights: NDArray[np.float64], utilities: NDArray[np.float64]) -> None:
+    """Raise unless ``scalarize`` is defined for these arguments; its errors."""
     if weights.ndim != 2 or utilities.ndim != 2 or weights.shape[1] != utilities.shape[1]:
         raise ValueError(
             "weights and utilities must have shapes (weights, d) and (policies, d), not "
@@ -107,10 +147,6 @@ def scalarize(
         )
     check_weights(weights)
     _check_finite("utility", utilities)
-    objective = np.zeros((len(weights), len(utilities)))
-    for i in range(weights.shape[1]):
-        objective += weights[:, i, None] * utilities[None, :, i]
-    return objective
 
 
 def payoff_normalization(extreme_utilities: NDArray[np.float64]) -> Normalization:
@@ -134,6 +170,22 @@ def payoff_normalization(extreme_utilities: NDArray[np.float64]) -> Normalizatio
             "it must differ between them, or it does not trade off"
         )
     return Normalization(offset=lowest, scale=highest - lowest)
+
+
+def stated_normalization(*, lowest: ArrayLike, highest: ArrayLike) -> Normalization:
+    """Return the map that takes stated ranges of the objectives to [0, 1].
+
+    Args:
+        lowest: What becomes 0, shape ``(d,)``, finite.
+        highest: What becomes 1, shape ``(d,)``, finite and above ``lowest``.
+    """
+    low, high = np.asarray(lowest, dtype=np.float64), np.asarray(highest, dtype=np.float64)
+    if low.shape != high.shape or not (low < high).all():
+        raise ValueError(
+            f"lowest is {low.tolist()} and highest is {high.tolist()}; every objective's range "
+            "must go from a lower to a higher number"
+        )
+    return Normalization(offset=low, scale=high - low)
 
 
 def training_weights(*, weights: NDArray[np.float64], scale: ArrayLike) -> NDArray[np.float64]:

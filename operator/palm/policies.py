@@ -6,6 +6,7 @@ the same policy is never trained twice.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from palm.contract import (
     AdapterSettings,
@@ -17,6 +18,23 @@ from palm.contract import (
     digest_of,
 )
 
+_LATER: dict[str, Any] = {
+    "promptColumn": "prompt",
+    "answerColumn": "answer",
+    "aggregation": "SumThenNormalize",
+    "rewardNormalization": "Fixed",
+    "advantageScale": "None",
+    "learningRateSchedule": "Constant",
+    "entrypoint": None,
+    "pattern": None,
+    "architecture": "SequenceClassification",
+    "format": None,
+    "truncationSide": "Left",
+    "stopStrings": [],
+    "trustRemoteCode": False,
+    "decoding": "Sampling",
+    "precision": None,
+}
 _WEIGHT_DECIMALS = 12  # grids of two versions agree to 1e-15; policies differ by far more
 
 
@@ -42,13 +60,38 @@ def policy_digest(
     return digest_of(
         {
             "baseModel": base_model,
-            "prompts": prompts.model_dump(mode="json", by_alias=True),
-            "rewards": [r.model_dump(mode="json", by_alias=True) for r in rewards],
+            "prompts": determining(prompts),
+            "rewards": [determining(reward) for reward in rewards],
             "affineMaps": [m.model_dump(mode="json", by_alias=True) for m in affine_maps],
             "weights": [round(w, _WEIGHT_DECIMALS) for w in weights],
-            "settings": settings.model_dump(mode="json", by_alias=True),
+            "settings": determining(settings),
         }
     )
+
+
+def determining(
+    part: PromptSource | TrainingSettings | EvaluationSettings | RewardFunction,
+) -> dict[str, Any]:
+    """Return what of a part goes into digests.
+
+    A field that came later is left out where it says what was always done, so that what was
+    trained before it came is still known.
+    """
+    without = {"timeout_seconds"} if isinstance(part, RewardFunction) else None
+    found: dict[str, Any] = _without_later(
+        part.model_dump(mode="json", by_alias=True, exclude=without)
+    )
+    return found
+
+
+def _without_later(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _without_later(item)
+        for key, item in value.items()
+        if key not in _LATER or _LATER[key] != item
+    }
 
 
 def evaluation_digest(
@@ -66,9 +109,9 @@ def evaluation_digest(
             "baseModel": base_model,
             "policy": policy_digest,
             "adapter": adapter.model_dump(mode="json", by_alias=True) if adapter else None,
-            "prompts": prompts.model_dump(mode="json", by_alias=True),
-            "rewards": [r.model_dump(mode="json", by_alias=True) for r in rewards],
-            "settings": settings.model_dump(mode="json", by_alias=True),
+            "prompts": determining(prompts),
+            "rewards": [determining(reward) for reward in rewards],
+            "settings": determining(settings),
         }
     )
 

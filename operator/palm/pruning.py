@@ -2,11 +2,12 @@
 
 Objectives: higher is better. ``opt_w`` is the best value *observed* at w over all evaluated
 policies, not J_w(π_w): training is an approximate oracle, and a policy trained for another weight
-vector may be better at w. What training lost is reported as the oracle regret.
+vector may be better at w. What training lost is reported as the oracle regret. A caller who has an
+upper bound of opt_w may ask for that to be covered instead (``palm.missing``, ``palm.bounds``).
 
 The measured ε and δ here have the grid as their scope: they say nothing between its weight
-vectors. They are not the tolerances μ' and α' either. Bounds over the whole simplex, with sampling
-error, are a certificate, which is another module's work.
+vectors. They are not the tolerances μ' and α' either. ``palm.certificate`` has what is true of the
+whole simplex.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,15 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from palm.bounds import lower_bound
+from palm.cover_matrix import COVER_SLACK, CoverMatrix, cover_matrix, required_objective
 from palm.errors import NoCover
-from palm.objective import scalarize
-from palm.set_cover import (
-    Cover,
-    Solver,
-    greedy_cover,
-    minimum_cover,
-    reverse_delete,
-)
+from palm.set_cover import Cover, Solver, greedy_cover, minimum_cover, reverse_delete
 
 __all__ = [
     "COVER_SLACK",
@@ -36,10 +32,8 @@ __all__ = [
     "optimum",
     "prune",
     "reverse_delete",
+    "worst_relative",
 ]
-
-COVER_SLACK = 1e-12
-"""Relative slack of the cover rule: a policy that is best at w covers w despite rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +42,19 @@ class Pruning:
 
     Attributes:
         indices: Policies of the portfolio, ascending.
-        optimum: opt_w, best observed objective, shape ``(weights,)``.
+        optimum: opt_w that was to be covered: the best observed objective, or what the caller
+            gave, shape ``(weights,)``.
         proven: Whether no smaller cover exists.
         solver: What found the cover.
         epsilon: Largest relative shortfall ``1 - max_P J_w / opt_w`` over the weight vectors of the
             grid; None where it means nothing, because some opt_w is negative (or 0 and missed).
         delta: Largest absolute shortfall ``opt_w - max_P J_w`` over the weight vectors of the grid.
         oracle_regret: ``opt_w - J_w(π_w)`` of each policy at the weight vector it was trained for,
-            shape ``(policies,)``, at least 0: a measured lower bound of what training lost. None
-            when it is not known what the policies were trained for.
+            shape ``(policies,)``, at least 0: a measured lower bound of what training lost, with
+            the best observed value as opt_w. None when it is not known what the policies were
+            trained for.
+        uncovered: Weight vectors that no policy covers, ascending; the portfolio covers all
+            others. Empty unless the caller gave the optimum.
     """
 
     indices: tuple[int, ...]
@@ -66,6 +64,7 @@ class Pruning:
     epsilon: float | None
     delta: float
     oracle_regret: NDArray[np.float64] | None
+    uncovered: tuple[int, ...] = ()
 
 
 def optimum(objective: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,8 +85,7 @@ def optimum(objective: NDArray[np.float64]) -> NDArray[np.float64]:
 def covers(objective: NDArray[np.float64], *, mu: float, alpha: float) -> NDArray[np.bool_]:
     """Say which policy covers which weight vector (Algorithm 1, PRUNE, line 3).
 
-    ``J_w(π) ≥ opt_w - μ'·|opt_w| - α'``: the paper's rule where opt_w ≥ 0. Where opt_w < 0 the
-    printed ``(1-μ')·opt_w`` lies above opt_w, and not even the best policy would cover w.
+    ``J_w(π) ≥ opt_w - μ'·|opt_w| - α'`` with the best observed opt_w: see ``required_objective``.
 
     Args:
         objective: J_w(π), shape ``(weights, policies)``, finite, at least one policy.
@@ -97,13 +95,7 @@ def covers(objective: NDArray[np.float64], *, mu: float, alpha: float) -> NDArra
     Returns:
         Cover matrix, shape ``(weights, policies)``; every row has at least one True.
     """
-    if not 0 <= mu <= 1:
-        raise ValueError(f"mu is {mu}; the multiplicative tolerance must be in [0, 1]")
-    if not (alpha >= 0 and np.isfinite(alpha)):
-        raise ValueError(f"alpha is {alpha}; the additive tolerance must be finite and at least 0")
-    best = optimum(objective)
-    size = np.abs(best)
-    required = best - mu * size - alpha - COVER_SLACK * np.maximum(1.0, size)
+    required = required_objective(optimum(objective), mu=mu, alpha=alpha)
     matrix: NDArray[np.bool_] = objective >= required[:, None]
     return matrix
 
@@ -117,11 +109,15 @@ def prune(
     solver: Solver,
     preferred: Collection[int] = (),
     trained_at: Sequence[int] | None = None,
+    optimum: NDArray[np.float64] | None = None,
+    time_limit: float = 10.0,
 ) -> Pruning:
     """Return a cover of all weight vectors by the policies (Algorithm 1, PRUNE).
 
     A failed policy is left out of ``utilities``; its weight vector stays in ``weights`` and must be
-    covered by others. A weight vector is never dropped.
+    covered by others. A weight vector is never dropped: one that nobody covers is reported.
+
+    Memory: a bit per weight vector and policy, and a few megabytes.
 
     Args:
         weights: Weight vectors on the simplex, shape ``(weights, d)``.
@@ -131,41 +127,69 @@ def prune(
         solver: ``Exact`` for a smallest cover, ``Greedy`` for the paper's algorithm as printed.
         preferred: Policies to keep where it costs nothing (``Exact`` only).
         trained_at: Index of the weight vector each policy was trained for, length policies.
+        optimum: Upper bounds of opt_w, shape ``(weights,)``: who covers them covers whatever the
+            true optimum is. None: the best observed values, which also replace what is below them.
+        time_limit: Seconds for the exact solver; see ``minimum_cover``.
 
     Raises:
-        NoCover: There is no policy at all.
+        NoCover: There is no policy at all, or no weight vector is covered by any.
         InvalidResult: A utility is NaN or infinite, with its row (policy) and column (objective).
     """
-    objective = scalarize(weights=weights, utilities=utilities)
     if not len(weights):
         raise ValueError("weights is empty; there must be a weight vector to cover")
     if not len(utilities):
         raise NoCover(range(len(weights)))
-    matrix = covers(objective, mu=mu, alpha=alpha)
-    cover = _cover(matrix, solver=solver, preferred=preferred)
-    best = optimum(objective)
-    shortfall = best - objective[:, list(cover.indices)].max(axis=1)
+    order = np.arange(len(weights))
+    if weights.shape[1:] == (2,):  # along the line, where policies cover intervals
+        order = np.argsort(weights[:, 0], kind="stable")
+    matrix, observed = cover_matrix(
+        weights=weights[order],
+        utilities=utilities,
+        mu=mu,
+        alpha=alpha,
+        optimum=None if optimum is None else optimum[order],
+    )
+    uncovered = matrix.uncovered()
+    if len(uncovered) == len(weights):
+        raise NoCover(range(len(weights)))
+    if len(uncovered):
+        matrix = CoverMatrix(np.delete(matrix.bits, uncovered, axis=0), matrix.policies)
+    cover = _cover(matrix, solver=solver, preferred=preferred, time_limit=time_limit)
+    observed = observed[np.argsort(order)]
+    best = observed if optimum is None else np.maximum(observed, optimum)
+    shortfall = best - lower_bound(weights, utilities[list(cover.indices)])
+    regret = None
+    if trained_at is not None:
+        regret = _oracle_regret(weights, utilities, observed, trained_at)
     return Pruning(
         indices=cover.indices,
         optimum=best,
         proven=cover.proven,
         solver=cover.solver,
-        epsilon=_worst_relative(shortfall, best=best),
+        epsilon=worst_relative(shortfall, best=best),
         delta=float(shortfall.max()),
-        oracle_regret=None if trained_at is None else _oracle_regret(objective, best, trained_at),
+        oracle_regret=regret,
+        uncovered=tuple(sorted(order[uncovered].tolist())),
     )
 
 
-def _cover(matrix: NDArray[np.bool_], *, solver: Solver, preferred: Collection[int]) -> Cover:
+def _cover(
+    matrix: CoverMatrix, *, solver: Solver, preferred: Collection[int], time_limit: float
+) -> Cover:
     if solver == "Exact":
-        return minimum_cover(matrix, preferred=preferred)
+        return minimum_cover(matrix, preferred=preferred, time_limit=time_limit)
     picked = greedy_cover(matrix)
     # One policy is always a smallest cover; beyond that greedy proves nothing.
     return Cover(indices=tuple(sorted(picked)), proven=len(picked) == 1, solver="Greedy")
 
 
-def _worst_relative(shortfall: NDArray[np.float64], *, best: NDArray[np.float64]) -> float | None:
-    """Return the largest shortfall in units of opt_w; None where a ratio means nothing."""
+def worst_relative(shortfall: NDArray[np.float64], *, best: NDArray[np.float64]) -> float | None:
+    """Return the largest shortfall in units of opt_w; None where a ratio means nothing.
+
+    Args:
+        shortfall: ``opt_w - max_P J_w``, shape ``(weights,)``.
+        best: opt_w, shape ``(weights,)``.
+    """
     if (best < 0).any() or (shortfall[best == 0] > 0).any():
         return None
     positive = best > 0
@@ -173,14 +197,20 @@ def _worst_relative(shortfall: NDArray[np.float64], *, best: NDArray[np.float64]
 
 
 def _oracle_regret(
-    objective: NDArray[np.float64], best: NDArray[np.float64], trained_at: Sequence[int]
+    weights: NDArray[np.float64],
+    utilities: NDArray[np.float64],
+    observed: NDArray[np.float64],
+    trained_at: Sequence[int],
 ) -> NDArray[np.float64]:
     rows = np.asarray(trained_at, dtype=np.intp)
-    count, policies = objective.shape
+    count, policies = len(weights), len(utilities)
     if rows.shape != (policies,) or (rows < 0).any() or (rows >= count).any():
         raise ValueError(
             f"trained_at is {list(trained_at)}; it must name one of {count} weight vectors "
             f"for each of {policies} policies"
         )
-    regret: NDArray[np.float64] = best[rows] - objective[rows, np.arange(policies)]
+    own = np.zeros(policies)
+    for i in range(weights.shape[1]):
+        own += weights[rows, i] * utilities[:, i]
+    regret: NDArray[np.float64] = observed[rows] - own
     return regret

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palm.objective import scalarize
+from palm.objective import check_pairs
 
 USAGE_SAMPLES = 100_000
 """Preferences sampled for three or more objectives; the standard error of a share is < 0.0016."""
@@ -29,11 +29,16 @@ def best_policy(
         InvalidResult: A utility is NaN or infinite.
     """
     _check_utilities(utilities)
-    assigned = np.empty(len(weights), dtype=np.intp)
+    check_pairs(weights=weights, utilities=utilities)
+    assigned = np.zeros(len(weights), dtype=np.intp)
     for start in range(0, len(weights), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        objective = scalarize(weights=weights[chunk], utilities=utilities)
-        assigned[chunk] = objective.argmax(axis=1)
+        columns = np.ascontiguousarray(weights[start : start + _CHUNK].T)
+        served = assigned[start : start + _CHUNK]
+        best = _objective(columns, utilities[0])
+        for policy in range(1, len(utilities)):
+            objective = _objective(columns, utilities[policy])
+            served[objective > best] = policy
+            np.maximum(best, objective, out=best)
     return assigned
 
 
@@ -84,6 +89,14 @@ def perplexity(shares: ArrayLike) -> float:
         raise ValueError(f"shares are {vector.tolist()}; they must be at least 0 and sum to 1")
     used = vector[vector > 0]
     return float(np.exp(-(used * np.log(used)).sum()))
+
+
+def _objective(columns: NDArray[np.float64], utility: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return J_w of one policy for weight vectors given by coordinate, shape ``(d, weights)``."""
+    objective: NDArray[np.float64] = columns[0] * utility[0]
+    for column, value in zip(columns[1:], utility[1:], strict=True):
+        objective += column * value
+    return objective
 
 
 def _envelope_shares(utilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,13 +4,12 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import sys
 
 import kopf
 
 from palm_operator import settings as settings_module
-from palm_operator.runtime import run
+from palm_operator.runtime import end_on_signals, run
 from palm_operator.settings import Settings, settings_from
 
 _DESCRIPTION = """\
@@ -53,9 +52,7 @@ def _configure_logs(settings: Settings, *, verbose: bool) -> None:
 
 async def _until_stopped(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    end_on_signals(stop)
     await run(settings, stop=stop)
 
 

@@ -1,39 +1,34 @@
 """The Portfolio resource as the API server stores it; ``crd.py`` turns these models into the CRD.
 
+Its larger parts are ``api_grid`` (what is covered), ``api_rewards``, ``api_evaluation``,
+``api_serving``, ``api_failures``, ``api_pods`` and ``api_status``.
+
 Decimals are strings, as the Kubernetes API conventions ask: ``"8/30"`` and ``"0.2667"`` are both
 accepted. Descriptions are what ``kubectl explain portfolio.spec`` shows.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from palm.contract import (
     AdapterSettings,
-    EvaluationSettings,
+    Execution,
     Model,
-    ModelReward,
-    Name,
     PromptSource,
-    RewardFunction,
     TrainingSettings,
-    VerifiableReward,
 )
 from palm.rational import parse_decimal
-from palm_operator.rules import (
-    DECIMAL,
-    LABEL_VALUE,
-    NUMBER_LENGTH,
-    OBJECT_NAME,
-    SIGNED_DECIMAL,
-    digits,
-    keys_rule,
-    number,
-    number_rule,
-    rule,
-    rules,
-    uri_rules,
-)
+from palm_operator.api_evaluation import Evaluation
+from palm_operator.api_failures import FailurePolicy
+from palm_operator.api_grid import MOST_WEIGHT_VECTORS, Grid, Pruning, Search
+from palm_operator.api_pods import PodTemplate, gpus
+from palm_operator.api_rewards import Reward
+from palm_operator.api_serving import Serving
+from palm_operator.api_status import PortfolioStatus
+from palm_operator.api_types import ClassName, Decimal, Duration, ObjectName
+from palm_operator.rules import digits, number_rule, prompt_rules, rule, rules, uri_rules
+from palm_operator.times import duration
 
 GROUP = "palm-operator.dev"
 VERSION = "v1alpha1"
@@ -47,33 +42,8 @@ _MAX_REWARDS = 8
 _MAX_EPISODES = 100_000_000
 _MAX_BATCH = 65_536
 _MAX_GROUP = 256
+_MAX_SECONDS = 31_536_000
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-
-Decimal = Annotated[str, Field(min_length=1, max_length=NUMBER_LENGTH, pattern=DECIMAL)]
-SignedDecimal = Annotated[
-    str, Field(min_length=1, max_length=NUMBER_LENGTH, pattern=SIGNED_DECIMAL)
-]
-Quantity = Annotated[
-    str | int,
-    Field(
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            "maxLength": 32,
-            **rules(
-                rule(
-                    "type(self) == int ? self >= 0 : "
-                    "isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))",
-                    'must be a resource quantity of at least 0, such as 2, "500m" or "8Gi"',
-                )
-            ),
-        }
-    ),
-]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME)]
-LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
-AnnotationValue = Annotated[str, Field(max_length=4096)]
-Text = Annotated[str, Field(max_length=253)]
-"""Short text that the operator writes."""
 
 
 class BaseModelSource(Model):
@@ -91,201 +61,24 @@ class BaseModelSource(Model):
 class Prompts(Model):
     """Prompts to train on and prompts to judge on."""
 
-    train: PromptSource = Field(json_schema_extra=rules(*uri_rules("self.uri", ".uri")))
-    """JSONL in S3 that training samples prompts from."""
-    evaluation: PromptSource = Field(json_schema_extra=rules(*uri_rules("self.uri", ".uri")))
-    """JSONL in S3 that every policy is judged on."""
-
-
-class RewardRange(Model):
-    """The reward's known range; it fixes the reward's training units."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                f"!self.min.matches(r'{SIGNED_DECIMAL}') || !self.max.matches(r'{SIGNED_DECIMAL}')"
-                f" || {number('self.min')} < {number('self.max')}",
-                says="'min \"' + self.min + '\" must be less than max \"' + self.max + '\"'",
-                field=".min",
-            )
-        )
-    )
-
-    min: SignedDecimal
-    max: SignedDecimal
-
-
-class Reward(Model):
-    """One objective; its position is its coordinate in every weight vector."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "has(self.verifiable) != has(self.model)",
-                says="'reward \"' + self.name + '\" has ' + "
-                "(has(self.model) ? 'both' : 'neither') + "
-                "'; it must have exactly one of verifiable and model'",
-            )
-        )
-    )
-
-    name: Name
-    """Unique in the Portfolio; names the reward in results, tables and the status."""
-    verifiable: VerifiableReward | None = None
-    """A reward that a program computes."""
-    model: ModelReward | None = Field(
-        default=None, json_schema_extra=rules(*uri_rules("self.uri", ".uri"))
-    )
-    """A reward that a model gives."""
-    range: RewardRange | None = None
-    """Omitted: offset and scale are the mean and standard deviation over the base policy."""
-
-    def function(self) -> RewardFunction:
-        """Return what the images need to compute this reward."""
-        return RewardFunction(name=self.name, verifiable=self.verifiable, model=self.model)
-
-
-class Grid(Model):
-    """CONSTRUCTGRID of Algorithm 1: which weight vectors are covered."""
-
-    strategy: Literal["PALM"] = "PALM"
-    """PALM: the geometric grid of the paper."""
-    mu: Decimal = Field(
-        json_schema_extra=rules(
-            number_rule("({0} > 0.0 && {0} <= 1.0)", "must be greater than 0 and at most 1")
-        )
-    )
-    """Multiplicative accuracy μ in (0, 1]: consecutive levels have ratio 1 + μ."""
-    alpha: Decimal = Field(
-        json_schema_extra=rules(
-            number_rule("({0} > 0.0 && {0} <= 1.0)", "must be greater than 0 and at most 1")
-        )
-    )
-    """Additive accuracy α in (0, 1]: the smallest positive level is at most α."""
-
-
-class Search(Model):
-    """Which weight vectors of the grid are trained."""
-
-    mode: Literal["Grid"] = "Grid"
-    """Grid: all of them, as in the paper."""
-    max_oracle_calls: int = Field(default=100, ge=1, le=10_000)
-    """A larger grid is refused before anything is created."""
-
-
-class Pruning(Model):
-    """PRUNE of Algorithm 1: when a policy covers a weight vector, and how covers are found."""
-
-    mu: Decimal = Field(
-        default="0.05",
-        json_schema_extra=rules(number_rule("{} < 1.0", "must be at least 0 and less than 1")),
-    )
-    """Multiplicative tolerance μ', in [0, 1)."""
-    alpha: Decimal = "0"
-    """Additive tolerance α' in normalized reward units."""
-    solver: Literal["Exact", "Greedy"] = "Exact"
-    """Exact: the smallest cover, within a time limit. Greedy: a small one, at once."""
-
-
-class Toleration(Model):
-    """A pod toleration."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
-                "must have operator Exists when key is left out (it tolerates every taint)",
-                field=".key",
-            ),
-            rule(
-                "!has(self.value) || !has(self.operator) || self.operator != 'Exists'",
-                says="'\"' + self.value + '\" must be left out when operator is Exists'",
-                field=".value",
-            ),
-            rule(
-                "!has(self.tolerationSeconds) || has(self.effect) && self.effect == 'NoExecute'",
-                "needs effect NoExecute",
-                field=".tolerationSeconds",
-            ),
-        )
-    )
-
-    key: str | None = Field(default=None, max_length=317)
-    operator: Literal["Exists", "Equal"] | None = None
-    value: str | None = Field(default=None, max_length=63)
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = Field(default=None, ge=0)
-
-
-class EnvironmentVariable(Model):
-    """A plain environment variable; secrets belong into ``envFromSecrets``."""
-
-    name: str = Field(
-        min_length=1,
-        max_length=128,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        json_schema_extra=rules(
-            rule(
-                "!self.startsWith('PALM_') && !self.startsWith('AWS_')",
-                "must not start with PALM_ or AWS_: the operator sets those (from storage.s3)",
-            )
-        ),
-    )
-    value: str = Field(default="", max_length=4096)
-
-
-class Resources(Model):
-    """Container resources."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!has(self.requests) || !has(self.limits) || self.requests.all(k, "
-                "!(k in self.limits) || !isQuantity(string(self.requests[k])) || "
-                "!isQuantity(string(self.limits[k])) || quantity(string(self.requests[k]))"
-                ".compareTo(quantity(string(self.limits[k]))) <= 0)",
-                "a request must not exceed the limit of the same resource",
-                field=".requests",
-            )
-        )
-    )
-
-    requests: dict[str, Quantity] | None = Field(default=None, max_length=16)
-    limits: dict[str, Quantity] | None = Field(default=None, max_length=16)
-
-
-class PodTemplate(Model):
-    """What a Portfolio may say about the Pods made for it."""
-
-    image: str | None = Field(default=None, min_length=1, max_length=512, pattern=r"^\S+$")
-    """Defaults to the operator's setting."""
-    resources: Resources | None = None
-    node_selector: dict[str, LabelValue] | None = Field(
-        default=None, max_length=32, json_schema_extra=rules(*keys_rule(reserved=False))
-    )
-    tolerations: list[Toleration] | None = Field(default=None, max_length=32)
-    service_account_name: ObjectName | None = None
-    priority_class_name: ObjectName | None = None
-    runtime_class_name: ObjectName | None = None
-    image_pull_secrets: list[ObjectName] | None = Field(default=None, max_length=8)
-    """Names of Secrets with registry credentials."""
-    env: list[EnvironmentVariable] | None = Field(
-        default=None,
-        max_length=64,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-    )
-    env_from_secrets: list[ObjectName] | None = Field(default=None, max_length=8)
-    """Names of Secrets whose keys become environment variables (a model hub's token, say)."""
-    labels: dict[str, LabelValue] | None = Field(
-        default=None, max_length=32, json_schema_extra=rules(*keys_rule(reserved=True))
-    )
-    annotations: dict[str, AnnotationValue] | None = Field(
-        default=None, max_length=32, json_schema_extra=rules(*keys_rule(reserved=True))
-    )
+    train: PromptSource = Field(json_schema_extra=rules(*prompt_rules()))
+    """What training samples prompts from."""
+    evaluation: PromptSource = Field(json_schema_extra=rules(*prompt_rules()))
+    """What every policy is judged on."""
 
 
 class Adapter(AdapterSettings):
     """What is trained: a LoRA adapter of some rank, or every parameter."""
+
+
+class Rollouts(Model):
+    """What samples the responses that training learns from."""
+
+    engine: Literal["Auto", "Transformers", "vLLMColocate", "vLLMServer"] = "Auto"
+    """Auto: vLLM on the training GPUs where the image has it, else Transformers. vLLMServer: vLLM
+    on GPUs of its own."""
+    gpus: int = Field(default=1, ge=1, le=64)
+    """Of the Pod's GPUs, those of the vLLM server; the others train."""
 
 
 class Training(Model):
@@ -305,10 +98,34 @@ class Training(Model):
                 f" + {digits('self.batchSize', _MAX_BATCH)} + ': steps = episodes / batchSize'",
                 field=".episodes",
             ),
+            rule(
+                "self.aggregation != 'NormalizeThenSum' || self.algorithm == 'GRPO'",
+                says="'\"' + self.aggregation + '\" needs algorithm GRPO, not ' + self.algorithm",
+                field=".aggregation",
+            ),
+            rule(
+                "self.advantageScale != 'Group' || self.algorithm == 'GRPO'",
+                says="'\"' + self.advantageScale + '\" needs algorithm GRPO, not ' + "
+                "self.algorithm",
+                field=".advantageScale",
+            ),
         )
     )
 
-    algorithm: Literal["GRPO"] = "GRPO"
+    algorithm: Literal["GRPO", "RLOO"] = "GRPO"
+    """GRPO: advantages against the group's mean, KL in the loss. RLOO: against the mean of the
+    group's others, KL in the reward."""
+    aggregation: Literal["SumThenNormalize", "NormalizeThenSum"] = "SumThenNormalize"
+    """SumThenNormalize: the weighted sum of rewards makes the advantage, which is what policies are
+    judged by. NormalizeThenSum: each reward is divided by its spread in the group first (GRPO)."""
+    reward_normalization: Literal["Fixed", "BatchMinMax"] = "Fixed"
+    """Fixed: one affine map per reward for all policies. BatchMinMax: each batch's rewards from 0
+    to 1, as in the paper's appendix B.2."""
+    advantage_scale: Literal["None", "Group", "Batch"] = "None"
+    """What advantages are divided by: nothing, which keeps the objective that policies are judged
+    by, or the standard deviation of the group (GRPO) or batch."""
+    learning_rate_schedule: Literal["Constant", "Linear", "Cosine"] = "Constant"
+    """Constant, or falling to 0 at the end."""
     kl_coefficient: Decimal = "0.01"
     """β of the KL penalty."""
     adapter: Adapter = Adapter()
@@ -336,12 +153,28 @@ class Training(Model):
         default=None, min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
     )
     """LocalQueue of Kueue."""
+    active_deadline_seconds: int | None = Field(default=None, ge=1, le=_MAX_SECONDS)
+    """How long a training Job may run, retries included; then it has failed. Time in a queue does
+    not count."""
+    pending_deadline_seconds: int | None = Field(default=None, ge=1, le=_MAX_SECONDS)
+    """How long a Job, of training or evaluation, may wait to run (queued, unschedulable, image not
+    to be had); then its oracle call counts as failed. It stays queued and goes on when it can."""
+    checkpoint_interval: Duration = "10m"
+    """Between two checkpoints in S3, which a killed training goes on from; 0s: only when the Pod is
+    told to end."""
+    sharding: Literal["None", "ZeRO2", "ZeRO3", "FSDP"] = "None"
+    """How several training GPUs share the model: not at all, DeepSpeed ZeRO, or PyTorch's FSDP."""
+    rollouts: Rollouts = Rollouts()
     template: PodTemplate = PodTemplate()
 
     def settings(self) -> TrainingSettings:
         """Return what determines a policy, without what only decides where and when it runs."""
         return TrainingSettings(
             algorithm=self.algorithm,
+            aggregation=self.aggregation,
+            reward_normalization=self.reward_normalization,
+            advantage_scale=self.advantage_scale,
+            learning_rate_schedule=self.learning_rate_schedule,
             kl_coefficient=float(parse_decimal(self.kl_coefficient)),
             adapter=AdapterSettings(type=self.adapter.type, rank=self.adapter.rank),
             episodes=self.episodes,
@@ -352,23 +185,15 @@ class Training(Model):
             seed=self.seed,
         )
 
-
-class Evaluation(Model):
-    """How a policy's reward vector is estimated."""
-
-    engine: Literal["Auto", "vLLM", "Transformers"] = "Auto"
-    """Auto: vLLM where the image has it."""
-    samples_per_prompt: int = Field(default=4, ge=1, le=1024)
-    seed: int = Field(default=0, ge=0, le=2_147_483_647)
-    template: PodTemplate = PodTemplate()
-
-    def settings(self, max_completion_tokens: int) -> EvaluationSettings:
-        """Return what determines a result file."""
-        return EvaluationSettings(
-            engine=self.engine,
-            samples_per_prompt=self.samples_per_prompt,
-            max_completion_tokens=max_completion_tokens,
-            seed=self.seed,
+    def execution(self) -> Execution:
+        """Return how it is run: one training process per GPU that does not only sample."""
+        sampling = self.rollouts.gpus if self.rollouts.engine == "vLLMServer" else 0
+        return Execution(
+            processes=max(1, gpus(self.template) - sampling),
+            sharding=self.sharding,
+            rollouts=self.rollouts.engine,
+            rollout_gpus=self.rollouts.gpus,
+            checkpoint_seconds=duration(self.checkpoint_interval).total_seconds() or None,
         )
 
 
@@ -379,7 +204,22 @@ class SecretReference(Model):
 
 
 class S3(Model):
-    """An S3 location."""
+    """An S3 location; bucket and prefix are immutable, as what a Portfolio has is found there."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            *(
+                rule(
+                    f"self.{field} == oldSelf.{field}",
+                    says=f"'\"' + self.{field} + '\" was \"' + oldSelf.{field} + '\" and is "
+                    "immutable: policies, results and records are found there; "
+                    "make another Portfolio for another place'",
+                    field=f".{field}",
+                )
+                for field in ("bucket", "prefix")
+            )
+        )
+    )
 
     bucket: str = Field(
         min_length=3,
@@ -429,18 +269,6 @@ class Storage(Model):
     s3: S3
 
 
-class Serving(Model):
-    """How survivors are published."""
-
-    mode: Literal["PerPolicy", "None"] = "PerPolicy"
-    """PerPolicy: one InferenceService each. None: prune and report only."""
-    max_policies: int = Field(default=8, ge=1, le=64)
-    """A larger cover is not published."""
-    runtime: ObjectName | None = None
-    """ServingRuntime to pin; omitted: KServe chooses by model format."""
-    template: PodTemplate = PodTemplate()
-
-
 def _repeated_reward() -> str:
     """Return CEL for the quoted name of a reward that is not the only one of that name."""
     name = "''"
@@ -453,14 +281,49 @@ def _repeated_reward() -> str:
 class PortfolioSpec(Model):
     """What the user asks for."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.search.maxOracleCalls >= self.rewards.size()",
+                says=f"{digits('self.search.maxOracleCalls', MOST_WEIGHT_VECTORS)} + "
+                "' must be at least the number of rewards: a policy is trained for each alone'",
+                field=".search.maxOracleCalls",
+            ),
+            rule(
+                "!has(self.grid.weights) || "
+                "self.grid.weights.all(w, w.size() == self.rewards.size())",
+                "each weight vector must have one entry per reward",
+                field=".grid.weights",
+            ),
+            rule(
+                "self.serving.mode != 'SharedAdapters' || self.training.adapter.type == 'LoRA'",
+                says="'\"' + self.serving.mode + '\" needs spec.training.adapter.type LoRA: "
+                "full models share no server'",
+                field=".serving.mode",
+            ),
+            rule(
+                "has(self.operatorClass) == has(oldSelf.operatorClass) && "
+                "(!has(self.operatorClass) || self.operatorClass == oldSelf.operatorClass)",
+                "is immutable: make another Portfolio for another operator; what is in S3 is not "
+                "trained again",
+                field=".operatorClass",
+            ),
+        )
+    )
+
+    operator_class: ClassName | None = None
+    """Whose operator looks after it, where a cluster has several; omitted: the one without a
+    class. Immutable."""
     base_model: BaseModelSource
     prompts: Prompts
     rewards: list[Reward] = Field(
         min_length=2,
         max_length=_MAX_REWARDS,
         json_schema_extra={
-            # Atomic: the order is the order of the weight vector's coordinates.
-            "x-kubernetes-list-type": "atomic",
+            # Not atomic: two managers who apply the same list without the entries' defaults would
+            # conflict. An applied list keeps its order, the order of the coordinates.
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
             **rules(
                 rule(
                     "self.all(r, self.exists_one(s, s.name == r.name))",
@@ -477,100 +340,15 @@ class PortfolioSpec(Model):
     evaluation: Evaluation = Evaluation()
     storage: Storage
     serving: Serving = Serving()
-
-
-class Condition(Model):
-    """A Kubernetes condition."""
-
-    type: str = Field(max_length=316)
-    status: Literal["True", "False", "Unknown"]
-    reason: str = Field(max_length=1024)
-    message: str = Field(max_length=32_768)
-    observed_generation: int | None = None
-    last_transition_time: Annotated[
-        str, Field(max_length=64, json_schema_extra={"format": "date-time"})
-    ]
-
-
-class OracleCalls(Model):
-    """How far training and evaluation are; one oracle call per weight vector of the grid."""
-
-    planned: int = 0
-    running: int = 0
-    succeeded: int = 0
-    """Trained and evaluated."""
-    failed: int = 0
-    reused: int = 0
-    """Of the succeeded: found in S3 although this Portfolio has no Job for them."""
-    summary: Text = ""
-    """succeeded/planned, for people."""
-
-
-class DeployedPolicy(Model):
-    """One survivor."""
-
-    name: Text
-    weights: list[Text] = Field(max_length=8)
-    rewards: list[Text] = Field(max_length=8)
-    """Mean raw rewards."""
-    usage: Text
-    """Share of uniformly distributed preferences it serves best."""
-    service: Text | None = None
-    """Name of its InferenceService."""
-    url: str | None = Field(default=None, max_length=2048)
-    ready: bool = False
-
-
-class Guarantee(Model):
-    """How far from optimal a preference can be, with the scope in which that is true."""
-
-    epsilon: Text
-    """Largest relative shortfall from the best policy observed."""
-    delta: Text
-    """Largest absolute shortfall in normalized reward units."""
-    scope: Literal["Grid"]
-    """Grid: over the weight vectors of the grid."""
-    proven: bool
-    """The cover is proven to be the smallest."""
-
-
-class ManifestReference(Model):
-    """The full ledger in S3."""
-
-    uri: str = Field(max_length=2048)
-    sha256: Text
-
-
-class DeployedPortfolio(Model):
-    """What is deployed now."""
-
-    revision: Text
-    size: int
-    policies: list[DeployedPolicy] = Field(max_length=64)
-    guarantee: Guarantee
-    manifest: ManifestReference
-
-
-class PendingRevision(Model):
-    """The revision being made while the portfolio keeps serving."""
-
-    revision: Text
-    phase: Text
-
-
-class PortfolioStatus(Model):
-    """What the operator reports; written by nobody else."""
-
-    observed_generation: int | None = None
-    revision: Text | None = None
-    conditions: list[Condition] = Field(
-        default_factory=list,
-        max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
-    oracle_calls: OracleCalls | None = None
-    portfolio: DeployedPortfolio | None = None
-    pending: PendingRevision | None = None
+    failure_policy: FailurePolicy = FailurePolicy()
+    retention_policy: Literal["Retain", "Delete"] = "Retain"
+    """Of what S3 has of it when the Portfolio is deleted. Retain: all stays, and the same Portfolio
+    again costs nothing. Delete: what no other Portfolio uses is deleted first, its record with it;
+    the finalizer palm-operator.dev/purge waits for that."""
+    suspend: bool = False
+    """Nothing new is made: no Job starts, Jobs that run are suspended and continue from their
+    checkpoints once it is false again, and no other portfolio is published. What is deployed goes
+    on serving."""
 
 
 class ObjectMeta(Model):
@@ -583,6 +361,7 @@ class ObjectMeta(Model):
     uid: str
     generation: int = 1
     resource_version: str = ""
+    creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     annotations: dict[str, str] = Field(default_factory=dict)
 

@@ -4,8 +4,9 @@ Resources are addressed by path, without discovery: it costs requests, and a CRD
 later would be missed.
 """
 
+import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 from aiohttp import ClientError
@@ -15,23 +16,38 @@ from kubernetes.aio.dynamic.exceptions import ConflictError, DynamicApiError, No
 
 from palm_operator.access import api_client
 from palm_operator.api import GROUP, KIND, PLURAL, VERSION
-from palm_operator.names import FIELD_MANAGER, LABEL_PORTFOLIO_UID
+from palm_operator.names import FIELD_MANAGER, LABEL_PORTFOLIO_UID, LABEL_STEP
 
 Object = dict[str, Any]
-Child = Literal["Job", "InferenceService"]
+Child = Literal["Job", "InferenceService", "LLMInferenceService"]
 
 _PAGE = 500
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 30.0
 _KINDS = {
     "Portfolio": ("apis", GROUP, VERSION, PLURAL),
     "Job": ("apis", "batch", "v1", "jobs"),
     "InferenceService": ("apis", "serving.kserve.io", "v1beta1", "inferenceservices"),
+    "LLMInferenceService": ("apis", "serving.kserve.io", "v1alpha1", "llminferenceservices"),
+    "Pod": ("api", "", "v1", "pods"),
+    "Workload": ("apis", "kueue.x-k8s.io", "v1beta2", "workloads"),
+    "ConfigMap": ("api", "", "v1", "configmaps"),
     "Event": ("api", "", "v1", "events"),
+    "Lease": ("apis", "coordination.k8s.io", "v1", "leases"),
 }
 
 
 class ClusterUnavailable(Exception):
-    """The API server refused or did not answer; the message says what to which request."""
+    """The API server refused or did not answer; the message says what to which request.
+
+    Attributes:
+        status: Its HTTP status; None where there was no answer.
+        explanation: What it said.
+    """
+
+    def __init__(self, request: str, *, status: int | None = None, explanation: str = "") -> None:
+        self.status, self.explanation = status, explanation
+        said = f"{status} {explanation}" if status else explanation
+        super().__init__(f"{request}: {said}")
 
 
 class Cluster:
@@ -39,6 +55,7 @@ class Cluster:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self._check: Callable[[], float] = lambda: _TIMEOUT_SECONDS
         self._dynamic = DynamicClient(client)
         self._resources = {
             kind: Resource(
@@ -57,6 +74,16 @@ class Cluster:
     async def connected(cls) -> Self:
         """Return a cluster with the credentials of the environment."""
         return cls(await api_client())
+
+    def fenced(self, check: Callable[[], float]) -> Self:
+        """Return the same cluster for one who must ask before each write.
+
+        Args:
+            check: Returns how many seconds a write may take; raises where there must be none.
+        """
+        other = copy.copy(self)
+        other._check = check
+        return other
 
     async def close(self) -> None:
         """Close the connections."""
@@ -78,6 +105,49 @@ class Cluster:
         """Return the InferenceServices that carry a Portfolio's label; None without KServe."""
         return await self._listed("InferenceService", namespace, f"{LABEL_PORTFOLIO_UID}={uid}")
 
+    async def llm_services(self, namespace: str, uid: str) -> list[Object] | None:
+        """Return the LLMInferenceServices that carry it; None where KServe has no such resource."""
+        kind, selector = "LLMInferenceService", f"{LABEL_PORTFOLIO_UID}={uid}"
+        listed = await self._listed(kind, namespace, selector)
+        # Entries of a list do not say their kind.
+        return None if listed is None else [{**body, "kind": kind} for body in listed]
+
+    async def workloads(self, namespace: str, selector: str | None = None) -> list[Object] | None:
+        """Return Kueue's Workloads, all or those with some labels; None without Kueue."""
+        return await self._listed("Workload", namespace, selector)
+
+    async def server_pods(self, namespace: str, uid: str) -> list[Object]:
+        """Return the Pods that KServe made for a Portfolio's servers."""
+        selector = f"{LABEL_PORTFOLIO_UID}={uid},!{LABEL_STEP}"
+        return await self._listed("Pod", namespace, selector) or []
+
+    async def troubled_pods(self, namespace: str, uid: str) -> list[Object]:
+        """Return the Pods of a Portfolio's Jobs that neither run nor have succeeded."""
+        selector = f"{LABEL_PORTFOLIO_UID}={uid},{LABEL_STEP}"
+        fields = "status.phase!=Running,status.phase!=Succeeded"
+        return await self._listed("Pod", namespace, selector, fields) or []
+
+    async def refused_pods(self, namespace: str) -> list[Object]:
+        """Return the Events that say why the Job controller could not make a Pod."""
+        fields = "involvedObject.kind=Job,reason=FailedCreate"
+        return await self._listed("Event", namespace, None, fields) or []
+
+    async def job_pods(self, namespace: str, uid: str) -> list[Object]:
+        """Return the Pods of a Portfolio's Jobs, also of Jobs that are gone."""
+        selector = f"{LABEL_PORTFOLIO_UID}={uid},{LABEL_STEP}"
+        return await self._listed("Pod", namespace, selector) or []
+
+    async def set_finalizers(self, body: Mapping[str, Any], finalizers: list[str]) -> bool:
+        """Give a Portfolio other finalizers; say False when it changed since it was read."""
+        metadata = body["metadata"]
+        content = {
+            "metadata": {
+                "resourceVersion": metadata["resourceVersion"],
+                "finalizers": finalizers or None,
+            }
+        }
+        return await self.patch("Portfolio", metadata["namespace"], metadata["name"], content)
+
     async def found(self, kind: str, namespace: str, name: str) -> Object | None:
         """Return one object; None when there is none."""
         path = self._resources[kind].path(name=name, namespace=namespace)
@@ -95,7 +165,21 @@ class Cluster:
         except ConflictError:
             return False
         except NotFoundError as error:
-            raise ClusterUnavailable(f"POST {path}: {_explanation(error)}") from None
+            raise ClusterUnavailable(
+                f"POST {path}", status=404, explanation=_explanation(error)
+            ) from None
+        return True
+
+    async def replace(self, manifest: Mapping[str, Any]) -> bool:
+        """Replace an object; say False when it is not of the manifest's version any more."""
+        metadata = manifest["metadata"]
+        path = self._resources[manifest["kind"]].path(
+            name=metadata["name"], namespace=metadata["namespace"]
+        )
+        try:
+            await self._asked("put", path, body=manifest, field_manager=FIELD_MANAGER)
+        except (NotFoundError, ConflictError):
+            return False
         return True
 
     async def apply(self, manifest: Mapping[str, Any]) -> None:
@@ -114,11 +198,42 @@ class Cluster:
                 force_conflicts="true",
             )
         except (NotFoundError, ConflictError) as error:
-            raise ClusterUnavailable(f"PATCH {path}: {_explanation(error)}") from None
+            raise ClusterUnavailable(
+                f"PATCH {path}", status=error.status, explanation=_explanation(error)
+            ) from None
 
-    async def delete(self, kind: Child, namespace: str, name: str, uid: str) -> None:
-        """Delete exactly this object, its dependents after it; gone already is fine."""
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+    async def patch(self, kind: str, namespace: str, name: str, content: Mapping[str, Any]) -> bool:
+        """Merge a change into an object; say False when it is gone, or not as ``content`` has it.
+
+        ``metadata.uid`` and ``metadata.resourceVersion`` of the content say which one is meant.
+        """
+        path = self._resources[kind].path(name=name, namespace=namespace)
+        try:
+            await self._asked(
+                "patch",
+                path,
+                body=content,
+                content_type="application/merge-patch+json",
+                field_manager=FIELD_MANAGER,
+            )
+        except (NotFoundError, ConflictError):
+            return False
+        return True
+
+    async def delete(
+        self,
+        kind: Child,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        propagation: Literal["Background", "Foreground"] = "Background",
+    ) -> None:
+        """Delete exactly this object, its dependents after it; gone already is fine.
+
+        With ``Foreground`` it is there until its dependents are gone.
+        """
+        options = {"propagationPolicy": propagation, "preconditions": {"uid": uid}}
         path = self._resources[kind].path(name=name, namespace=namespace)
         try:
             await self._asked("delete", path, body=options)
@@ -149,8 +264,8 @@ class Cluster:
 
     async def tell(
         self, body: Mapping[str, Any], *, kind: str, reason: str, message: str, time: str
-    ) -> None:
-        """Emit a core/v1 Event about a Portfolio."""
+    ) -> str:
+        """Emit a core/v1 Event about a Portfolio; return its name."""
         metadata = body["metadata"]
         event = {
             "apiVersion": "v1",
@@ -176,10 +291,15 @@ class Cluster:
             "source": {"component": FIELD_MANAGER},
         }
         path = self._resources["Event"].path(namespace=metadata["namespace"])
-        await self._asked("post", path, body=event)
+        made = await self._asked("post", path, body=event, field_manager=FIELD_MANAGER)
+        return str(made["metadata"]["name"])
+
+    async def tell_again(self, namespace: str, name: str, *, count: int, time: str) -> bool:
+        """Count an Event once more; say False where it is gone."""
+        return await self.patch("Event", namespace, name, {"count": count, "lastTimestamp": time})
 
     async def _listed(
-        self, kind: str, namespace: str | None, selector: str | None
+        self, kind: str, namespace: str | None, selector: str | None, fields: str | None = None
     ) -> list[Object] | None:
         """Return all objects, page by page; None when the cluster has no such resource."""
         path = self._resources[kind].path(namespace=namespace)
@@ -188,7 +308,12 @@ class Cluster:
         while True:
             try:
                 page = await self._asked(
-                    "get", path, label_selector=selector, limit=_PAGE, _continue=following
+                    "get",
+                    path,
+                    label_selector=selector,
+                    field_selector=fields,
+                    limit=_PAGE,
+                    _continue=following,
                 )
             except NotFoundError:
                 return None
@@ -198,6 +323,7 @@ class Cluster:
                 return objects
 
     async def _asked(self, method: str, path: str, **arguments: Any) -> Object:
+        seconds = _TIMEOUT_SECONDS if method == "get" else self._check()
         try:
             answer = await self._dynamic.request(
                 method,
@@ -205,18 +331,18 @@ class Cluster:
                 serializer=lambda _, data: data,
                 header_params={},
                 query_params=[],
-                _request_timeout=_TIMEOUT_SECONDS,
+                _request_timeout=min(seconds, _TIMEOUT_SECONDS),
                 **arguments,
             )
         except (NotFoundError, ConflictError):
             raise
         except DynamicApiError as error:
             raise ClusterUnavailable(
-                f"{method.upper()} {path}: {error.status} {_explanation(error)}"
+                f"{method.upper()} {path}", status=error.status, explanation=_explanation(error)
             ) from None
         except (OSError, TimeoutError, ClientError) as error:
             raise ClusterUnavailable(
-                f"{method.upper()} {path}: {type(error).__name__}: {error}"
+                f"{method.upper()} {path}", explanation=f"{type(error).__name__}: {error}"
             ) from None
         return dict(answer)
 

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, made from the models of ``api.py``.
+"""The CustomResourceDefinition, made from the models of ``api.py`` and its parts.
 
 ``python -m palm_operator.crd`` prints it; ``--write`` writes ``crds/`` and the chart's copy.
 
@@ -20,6 +20,7 @@ import yaml
 
 from palm.contract import Model
 from palm_operator import api
+from palm_operator.api_status import PortfolioStatus
 from palm_operator.rules import rule, rules
 
 _NAME = f"{api.PLURAL}.{api.GROUP}"
@@ -87,7 +88,7 @@ def _portfolio_schema() -> Schema:
                 "properties": {"name": {"type": "string", "maxLength": 253}},
             },
             "spec": structural_schema(api.PortfolioSpec),
-            "status": structural_schema(api.PortfolioStatus),
+            "status": structural_schema(PortfolioStatus),
         },
         # Names of Jobs and InferenceServices are made of this name, and must fit DNS labels.
         **rules(

@@ -1,189 +1,353 @@
-"""The pruning decision and its ledger: what is deployed, from which inputs, how far from optimal.
+"""The pruning decision: which policies survive, and how far from optimal anybody can be. Pure."""
 
-The ledger is canonical JSON without times, so that an unchanged decision is an unchanged object.
-"""
-
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palm import artifacts
-from palm.contract import Calibration, PolicyResult, canonical_json
-from palm.objective import Normalization
+from palm.best_portfolio import BestPortfolio, Measure, best_portfolio
+from palm.bounds import upper_bound
+from palm.certificate import Certificate, certify
+from palm.errors import NoCertificate, NoCover
+from palm.noise import SamplingError
+from palm.objective import scalarize
 from palm.pruning import Pruning, prune
 from palm.rational import parse_decimal
 from palm.usage import policy_usage
-from palm_operator import names
 from palm_operator.api import Portfolio
-from palm_operator.requests import Policy, storage_location, training_utilities
+from palm_operator.evidence import Evidence
+from palm_operator.grids import WeightVectors
+from palm_operator.outcomes import Outcomes, confidence_of, evaluation_error, outcomes_of
+from palm_operator.requests import Policy
 from palm_operator.work import Work
+
+Solver = Literal["Exact", "Greedy"]
+
+_CLAIMS = (1.0, 0.5, 0.2, 0.1, 0.05)
+_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Guaranteed:
+    """What is claimed of a set of policies.
+
+    Attributes:
+        certificate: (ε, δ) over the whole simplex, with the sampling error η where it is known;
+            None where there is no certificate.
+        measured: The same with the measured rewards taken as the true ones.
+        eta: η, the largest error of a measured J_w(π) at the confidence; None where not known.
+        confidence: Of what is said with η.
+    """
+
+    certificate: Certificate | None
+    measured: Certificate | None
+    eta: float | None
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Why a decision is no cover within ``spec.pruning``: it may not have so many policies.
+
+    Attributes:
+        most: How many it may have.
+        cover: How many the smallest cover has.
+        measure: Whether the tolerance is a μ' or an α'.
+        tolerance: The smallest at which the decision covers the grid.
+    """
+
+    most: int
+    cover: int
+    measure: Measure
+    tolerance: float
 
 
 @dataclass(frozen=True, eq=False)
 class Decision:
     """A portfolio: which policies survive, and everything that is claimed about them."""
 
+    outcomes: Outcomes
     pruning: Pruning
+    """Its indices are rows of the outcomes. Its optimum is the best value observed where a policy
+    was trained, else the upper bound of opt_w; ε and δ are against it, over the grid."""
     survivors: tuple[Policy, ...]
     usage: tuple[float, ...]
     """Share of uniformly distributed preferences each survivor serves best."""
-    utilities: NDArray[np.float64]
-    """Normalized utilities of all policies, shape (policies, d)."""
+    guaranteed: Guaranteed
+    tolerated: float
+    """What pruning gives away at the weight vector where that is least, in normalized units."""
+    limit: Limit | None = None
+    """Of a best effort: what kept it from being a cover. Then ``pruning.proven`` says whether no
+    set of at most so many policies needs a smaller tolerance."""
+
+    @property
+    def utilities(self) -> dict[int, NDArray[np.float64]]:
+        """Return the normalized utilities of the evaluated policies by index in the grid."""
+        outcomes = self.outcomes
+        return {p.index: row for p, row in zip(outcomes.policies, outcomes.utilities, strict=True)}
 
 
 def decide(
     portfolio: Portfolio,
     work: Work,
-    calibration: Calibration,
-    results: Mapping[str, PolicyResult],
+    evidence: Evidence,
     *,
     preferred: frozenset[str] = frozenset(),
+    is_partial: bool = False,
 ) -> Decision:
-    """Prune the policies of a grid whose results are all in.
+    """Prune the evaluated policies of a grid to a cover of all its weight vectors.
 
     Args:
         portfolio: Whose policies they are.
-        work: The determined work: one policy per weight vector.
-        calibration: The frozen units in which weights are meant.
-        results: Valid results by evaluation digest; every policy has one.
+        work: The determined work, with its calibration.
+        evidence: What S3 says; the extreme policies are evaluated.
         preferred: Digests of policies to keep where it costs nothing.
+        is_partial: Whether weight vectors may be left that are not certified to be covered; the
+            best that any evaluated policy reaches there is covered instead.
+
+    Raises:
+        NoCover: Some weight vector is not certified to be covered: the search is not done.
     """
-    in_order = [results[policy.evaluation_digest] for policy in work.policies]
-    raw = training_utilities(portfolio.spec, work.affine_maps or (), in_order)
-    normalization = Normalization(
-        offset=np.array(calibration.offset), scale=np.array(calibration.scale)
-    )
-    normalized = normalization.apply(raw)
-    settings = portfolio.spec.pruning
+    outcomes = _outcomes(portfolio, work, evidence)
+    settings, policies = portfolio.spec.pruning, outcomes.policies
     pruning = _pruned(
         work.grid,
-        tuple(tuple(row) for row in normalized.tolist()),
+        tuple(outcomes.by_index.items()),
         settings.mu,
         settings.alpha,
         settings.solver,
-        tuple(i for i, policy in enumerate(work.policies) if policy.digest in preferred),
+        tuple(row for row, policy in enumerate(policies) if policy.digest in preferred),
+        is_partial,
     )
+    rows = list(pruning.indices)
     return Decision(
+        outcomes=outcomes,
         pruning=pruning,
-        survivors=tuple(work.policies[index] for index in pruning.indices),
-        usage=tuple(policy_usage(normalized[list(pruning.indices)]).tolist()),
-        utilities=normalized,
+        survivors=tuple(policies[row] for row in rows),
+        usage=tuple(policy_usage(outcomes.utilities[rows]).tolist()),
+        guaranteed=_guaranteed(portfolio, work, evidence, outcomes, pruning.indices),
+        tolerated=float(parse_decimal(settings.mu)) * float(np.abs(pruning.optimum).min())
+        + float(parse_decimal(settings.alpha)),
     )
 
 
-def ledger(
-    portfolio: Portfolio, work: Work, decision: Decision, results: Mapping[str, PolicyResult]
-) -> bytes:
-    """Return the manifest: every weight vector, result, digest and decision, in canonical JSON."""
-    spec, pruning = portfolio.spec, decision.pruning
-    calibration = work.calibration
-    document = {
-        "schemaVersion": 1,
-        "portfolio": {
-            "namespace": portfolio.metadata.namespace,
-            "name": portfolio.metadata.name,
-            "revision": work.revision,
-        },
-        "inputs": _inputs(portfolio),
-        "affineMaps": [m.model_dump(mode="json", by_alias=True) for m in work.affine_maps or ()],
-        "base": _result_summary(results[work.base.evaluation_digest]),
-        "calibration": calibration.model_dump(mode="json", by_alias=True) if calibration else None,
-        "policies": [
-            _policy_entry(portfolio, decision, policy, results[policy.evaluation_digest])
-            for policy in work.policies
-        ],
-        "cover": {
-            "policies": [policy.name for policy in decision.survivors],
-            "usage": list(decision.usage),
-            "solver": pruning.solver,
-            "proven": pruning.proven,
-            "optimum": pruning.optimum.tolist(),
-        },
-        "guarantee": {
-            "scope": "Grid",
-            "epsilon": pruning.epsilon,
-            "delta": pruning.delta,
-            "assumes": "the best policy observed at a weight vector is optimal there",
-            "tolerances": {"mu": spec.pruning.mu, "alpha": spec.pruning.alpha},
-        },
-    }
-    return canonical_json(document).encode()
+def best_effort(
+    portfolio: Portfolio,
+    work: Work,
+    evidence: Evidence,
+    decision: Decision,
+    *,
+    most: int,
+    preferred: frozenset[str] = frozenset(),
+) -> Decision:
+    """Return the best decision of at most so many policies, where the smallest cover has more.
+
+    Args:
+        portfolio: Whose policies they are.
+        work: The determined work, with its calibration.
+        evidence: What S3 says.
+        decision: The cover.
+        most: How many policies it may have.
+        preferred: Digests of policies to keep where it costs nothing.
+    """
+    outcomes, settings = decision.outcomes, portfolio.spec.pruning
+    found = _best(
+        work.grid,
+        tuple(outcomes.by_index.items()),
+        most,
+        settings.mu,
+        settings.alpha,
+        tuple(row for row, p in enumerate(outcomes.policies) if p.digest in preferred),
+    )
+    rows = list(found.indices)
+    return replace(
+        decision,
+        pruning=replace(
+            decision.pruning,
+            indices=found.indices,
+            proven=found.proven,
+            solver="Exact",
+            epsilon=found.epsilon,
+            delta=found.delta,
+        ),
+        survivors=tuple(outcomes.policies[row] for row in rows),
+        usage=tuple(policy_usage(outcomes.utilities[rows]).tolist()),
+        guaranteed=_guaranteed(portfolio, work, evidence, outcomes, found.indices),
+        limit=Limit(most, len(decision.survivors), found.measure, found.tolerance),
+    )
 
 
-def ledger_sha256(content: bytes) -> str:
-    """Return the full SHA-256 of a ledger, as ``sha256sum`` prints it."""
-    return hashlib.sha256(content).hexdigest()
+def guaranteed_by_all(portfolio: Portfolio, work: Work, evidence: Evidence) -> Guaranteed:
+    """Return what could be claimed if every policy evaluated so far were kept."""
+    outcomes = _outcomes(portfolio, work, evidence)
+    return _guaranteed(portfolio, work, evidence, outcomes, tuple(range(len(outcomes.policies))))
 
 
-def _inputs(portfolio: Portfolio) -> dict[str, Any]:
-    spec = portfolio.spec
-    parts = {
-        "prompts": spec.prompts,
-        "grid": spec.grid,
-        "pruning": spec.pruning,
-        "training": spec.training.settings(),
-        "evaluation": spec.evaluation.settings(spec.training.max_completion_tokens),
-        "storage": storage_location(spec),
-    }
-    return {
-        "baseModel": spec.base_model.uri,
-        "rewards": [r.model_dump(mode="json", by_alias=True) for r in spec.rewards],
-        **{name: part.model_dump(mode="json", by_alias=True) for name, part in parts.items()},
-    }
+def optimum_bounds(
+    grid: NDArray[np.float64], trained: list[int], utilities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return opt_w as far as it is known: the best value observed where a policy was trained for w.
+
+    Elsewhere the upper bound that convexity gives.
+
+    Args:
+        grid: Weight vectors, shape ``(n, d)``.
+        trained: Rows of the grid that policies were trained for, length policies.
+        utilities: u(π) of these policies, shape ``(policies, d)``.
+
+    Returns:
+        Shape ``(n,)``, nowhere below the best observed value.
+    """
+    optimum: NDArray[np.float64] = scalarize(weights=grid, utilities=utilities).max(axis=1)
+    rest = np.setdiff1d(np.arange(len(grid)), trained)
+    bound = upper_bound(weights=grid[trained], values=optimum[trained])
+    optimum[rest] = np.maximum(bound(grid[rest]), optimum[rest])
+    return optimum
 
 
-def _policy_entry(
-    portfolio: Portfolio, decision: Decision, policy: Policy, result: PolicyResult
-) -> dict[str, Any]:
-    regret = decision.pruning.oracle_regret
-    location = storage_location(portfolio.spec)
-    return {
-        "name": policy.name,
-        "weights": list(policy.weights),
-        "trainingWeights": list(policy.training_weights),
-        "policyDigest": policy.digest,
-        "evaluationDigest": policy.evaluation_digest,
-        "model": artifacts.uri(location, artifacts.model_folder(policy.digest)),
-        "job": names.job_name(portfolio.metadata.name, names.Step.TRAIN, policy.name),
-        "survives": policy.index in decision.pruning.indices,
-        "utilities": decision.utilities[policy.index].tolist(),
-        "oracleRegret": None if regret is None else float(regret[policy.index]),
-        **_result_summary(result),
-    }
+def _outcomes(portfolio: Portfolio, work: Work, evidence: Evidence) -> Outcomes:
+    if work.calibration is None:
+        name = portfolio.metadata.name
+        raise ValueError(f"Portfolio {name}: nothing is decided before the calibration is frozen")
+    return outcomes_of(portfolio, work, work.calibration, evidence)
 
 
-def _result_summary(result: PolicyResult) -> dict[str, Any]:
-    return {
-        "engine": result.engine,
-        "prompts": result.prompts,
-        "samples": result.samples,
-        "rewards": [r.model_dump(mode="json", by_alias=True) for r in result.rewards],
-        "divergence": result.divergence.model_dump(mode="json", by_alias=True),
-        "meanResponseTokens": result.mean_response_tokens,
-    }
+def _guaranteed(
+    portfolio: Portfolio,
+    work: Work,
+    evidence: Evidence,
+    outcomes: Outcomes,
+    rows: tuple[int, ...],
+) -> Guaranteed:
+    error = evaluation_error(portfolio.spec, work, outcomes, evidence.results)
+    weights = tuple(policy.weights for policy in outcomes.policies)
+    utilities = tuple(outcomes.by_index.values())
+
+    def certified(eta: float) -> Certificate | None:
+        return _certified(weights, utilities, rows, eta)
+
+    measured, confidence = certified(0.0), confidence_of(portfolio.spec)
+    if error is None:
+        return Guaranteed(measured, measured, eta=None, confidence=confidence)
+    certificate = _with_error(certified, error)
+    eta = error.eta(0.0) if certificate is None else certificate.eta
+    return Guaranteed(certificate, measured, eta=eta, confidence=confidence)
+
+
+def _with_error(
+    certified: Callable[[float], Certificate | None], error: SamplingError
+) -> Certificate | None:
+    """Return a certificate that is true despite the error of the evaluation.
+
+    The η to allow for grows with the ε that is claimed. So an ε is true where it is at most the one
+    that its η allows, and the smaller η of an ε that is true leads to one that is no larger.
+    """
+    found = None
+    for claimed in _CLAIMS:
+        tried = certified(error.eta(claimed))
+        if tried is not None and tried.epsilon is not None and tried.epsilon <= claimed:
+            found = tried
+            break
+    if found is None:
+        only_delta = certified(error.eta(0.0))
+        return only_delta and replace(only_delta, epsilon=None, argmax_epsilon=None)
+    for _ in range(_ROUNDS):
+        tried = certified(error.eta(found.epsilon or 0.0))
+        if tried is None or tried.epsilon is None or not tried.eta < found.eta:
+            break
+        if tried.epsilon > (found.epsilon or 0.0):
+            break  # rounding
+        found = tried
+    return found
 
 
 @lru_cache(maxsize=64)
 def _pruned(
-    grid: tuple[tuple[float, ...], ...],
-    utilities: tuple[tuple[float, ...], ...],
+    grid: WeightVectors,
+    utilities: tuple[tuple[int, tuple[float, ...]], ...],
     mu: str,
     alpha: str,
-    solver: Any,
+    solver: Solver,
     preferred: tuple[int, ...],
+    is_partial: bool,
 ) -> Pruning:
     """An exact cover may take seconds; a resync must not pay for it again."""
-    return prune(
-        weights=np.array(grid),
-        utilities=np.array(utilities),
+    indices = [index for index, _ in utilities]
+    rows, known = np.array(grid), np.array([row for _, row in utilities])
+    bounds = optimum_bounds(rows, indices, known)
+
+    def pruned(optimum: NDArray[np.float64]) -> Pruning:
+        return prune(
+            weights=rows,
+            utilities=known,
+            mu=float(parse_decimal(mu)),
+            alpha=float(parse_decimal(alpha)),
+            solver=solver,
+            preferred=preferred,
+            trained_at=indices,
+            optimum=optimum,
+        )
+
+    pruning = pruned(bounds)
+    if not pruning.uncovered:
+        return pruning
+    if not is_partial:
+        raise NoCover(pruning.uncovered)
+    uncovered = list(pruning.uncovered)
+    reached = bounds.copy()
+    reached[uncovered] = scalarize(weights=rows, utilities=known).max(axis=1)[uncovered]
+    return _against(bounds, rows, known, replace(pruned(reached), uncovered=pruning.uncovered))
+
+
+def _against(
+    bounds: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    utilities: NDArray[np.float64],
+    pruning: Pruning,
+) -> Pruning:
+    """Return a pruning with its shortfalls against what may be optimal, not what was reached."""
+    served = scalarize(weights=weights, utilities=utilities[list(pruning.indices)]).max(axis=1)
+    shortfall = bounds - served
+    epsilon = float((shortfall / bounds).max()) if (bounds > 0).all() else None
+    return replace(pruning, optimum=bounds, epsilon=epsilon, delta=float(shortfall.max()))
+
+
+@lru_cache(maxsize=64)
+def _best(
+    grid: WeightVectors,
+    utilities: tuple[tuple[int, tuple[float, ...]], ...],
+    most: int,
+    mu: str,
+    alpha: str,
+    preferred: tuple[int, ...],
+) -> BestPortfolio:
+    """As ``_pruned``: not to be searched for again in every pass."""
+    indices = [index for index, _ in utilities]
+    rows, known = np.array(grid), np.array([row for _, row in utilities])
+    return best_portfolio(
+        weights=rows,
+        utilities=known,
+        most=most,
         mu=float(parse_decimal(mu)),
         alpha=float(parse_decimal(alpha)),
-        solver=solver,
         preferred=preferred,
-        trained_at=range(len(grid)),
+        optimum=optimum_bounds(rows, indices, known),
     )
+
+
+@lru_cache(maxsize=64)
+def _certified(
+    weights: WeightVectors,
+    utilities: tuple[tuple[float, ...], ...],
+    portfolio: tuple[int, ...],
+    eta: float,
+) -> Certificate | None:
+    try:
+        return certify(
+            weights=np.array(weights), utilities=np.array(utilities), portfolio=portfolio, eta=eta
+        )
+    except NoCertificate:
+        return None

@@ -12,9 +12,10 @@ from palm.contract import (
     TrainingRecord,
 )
 from palm.errors import InvalidResult
+from palm.evaluations import MAX_RESULT_BYTES
 
-MAX_BYTES = 8 * 1024 * 1024
-"""Largest object that is read; a result file of 10,000 prompts and 8 rewards has half of it."""
+MAX_BYTES = MAX_RESULT_BYTES
+"""Largest object that is read; a result file of 40,000 prompts and 8 rewards has as much."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,22 @@ class Evidence:
         trained: Digests of the policies whose commit marker exists.
         results: Valid result files by evaluation digest.
         calibrations: Frozen payoff tables by their digest.
+        uses: Digests of the records, in S3, of what the Portfolio relies on.
         invalid: What is wrong with an object that must not be believed, by key.
         manifest: The published ledger as it lies in S3; None where there is none.
+        pinned: The manifest that ``spec.serving.pin`` names; None where it is not there.
+        sha256: SHA-256 of every valid object, by key.
         read: Every key that was looked for, found or not.
     """
 
     trained: frozenset[str] = frozenset()
     results: Mapping[str, PolicyResult] = field(default_factory=dict)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    uses: frozenset[str] = frozenset()
     invalid: Mapping[str, str] = field(default_factory=dict)
     manifest: bytes | None = None
+    pinned: bytes | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
 
 
@@ -70,9 +77,15 @@ def policy_result(content: bytes, request: EvaluationRequest) -> PolicyResult:
         ("policy digest", result.policy_digest, request.policy_digest),
         ("rewards", [r.name for r in result.rewards], [r.name for r in request.rewards]),
         ("number of prompts", len(result.prompt_rewards), result.prompts),
+        ("decoding", result.decoding, request.settings.decoding),
     ):
         if got != expected:
             raise InvalidResult(f"{what} of the result is {got}; expected {expected}")
+    if result.prompt_divergences is not None and len(result.prompt_divergences) != result.prompts:
+        raise InvalidResult(
+            f"the result has {len(result.prompt_divergences)} divergences of prompts; "
+            f"expected {result.prompts}"
+        )
     for index, row in enumerate(result.prompt_rewards):
         if len(row) != len(request.rewards):
             raise InvalidResult(

@@ -4,22 +4,43 @@ Nothing here changes state, so kopf writes no annotation and no finalizer. A los
 one resync period, not a stuck Portfolio.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from typing import Any
 
 import kopf
 
 from palm_operator.access import access
 from palm_operator.api import GROUP, PLURAL, VERSION
-from palm_operator.names import LABEL_PORTFOLIO_UID
+from palm_operator.names import LABEL_PORTFOLIO, LABEL_PORTFOLIO_UID, LABEL_STEP
 from palm_operator.observed import is_owned
 from palm_operator.queue import Key, WorkQueue
 
 _WATCH_SECONDS = 300
 
 
-def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
-    """Return the handlers that feed a queue."""
+class Patience:
+    """Seconds between tries of a request of kopf's, for ever.
+
+    kopf's own give up after a minute, and the operator ends: as often as the API server is away for
+    longer, each time later to come back (``CrashLoopBackOff``).
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield ever longer pauses, up to ten seconds."""
+        yield from (1, 1, 2, 3, 5, 8)
+        yield from repeat(10)
+
+
+def registry(
+    queue: WorkQueue, cares_for: Callable[[Mapping[str, Any]], bool]
+) -> kopf.OperatorRegistry:
+    """Return the handlers that feed a queue.
+
+    Args:
+        queue: What they feed.
+        cares_for: Whether a Portfolio is this operator's.
+    """
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers, id="login")
@@ -36,8 +57,9 @@ def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
         )
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers, id="portfolio")
-    async def portfolio(namespace: str, name: str, **_: Any) -> None:
-        queue.add((namespace, name))
+    async def portfolio(namespace: str, name: str, body: Mapping[str, Any], **_: Any) -> None:
+        if cares_for(body):
+            queue.add((namespace, name))
 
     ours = {LABEL_PORTFOLIO_UID: kopf.PRESENT}
 
@@ -56,6 +78,24 @@ def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
     async def service(body: Mapping[str, Any], **_: Any) -> None:
         _add_owner(queue, body)
 
+    @kopf.on.event(
+        "serving.kserve.io",
+        "v1alpha1",
+        "llminferenceservices",
+        registry=handlers,
+        id="llminferenceservice",
+        labels=ours,
+    )
+    async def llm_service(body: Mapping[str, Any], **_: Any) -> None:
+        _add_owner(queue, body)
+
+    # Of a Deployment's new Pods that crash, KServe says nothing while old ones run.
+    servers = {**ours, LABEL_STEP: kopf.ABSENT}
+
+    @kopf.on.event("v1", "pods", registry=handlers, id="server", labels=servers)
+    async def server(namespace: str, labels: Mapping[str, str], **_: Any) -> None:
+        queue.add((namespace, labels.get(LABEL_PORTFOLIO, "")))
+
     return handlers
 
 
@@ -69,6 +109,10 @@ def kopf_settings(*, scans: bool) -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = not scans
     settings.watching.server_timeout = _WATCH_SECONDS
+    settings.networking.error_backoffs = Patience()
+    # Filtered by the server: a cluster has many Pods and Jobs that are none of ours.
+    settings.watching.label_selectors["v1", "pods"] = f"{LABEL_PORTFOLIO_UID},!{LABEL_STEP}"
+    settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_PORTFOLIO_UID
     return settings
 
 

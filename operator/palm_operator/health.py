@@ -1,4 +1,7 @@
-"""``/healthz``: does the operator still see the cluster? ``/readyz``: has it begun to?"""
+"""``/healthz``: does the operator still see the cluster? ``/readyz``: has it begun to?
+
+One that only waits for the Lease is as healthy and ready as the one that leads.
+"""
 
 import time
 from collections.abc import Callable
@@ -20,7 +23,7 @@ class Health:
         self.is_ready = False
 
     def listed(self) -> None:
-        """Note that the API server has just answered a list of Portfolios."""
+        """Note that the API server has just answered: Portfolios, or a candidate's Lease."""
         self._since = self._clock()
         self.is_ready = True
 
@@ -34,20 +37,20 @@ class Health:
         """Say whether the last list is recent enough."""
         return self.age <= self._limit
 
-    async def serve(self, port: int) -> web.AppRunner:
-        """Answer probes on a port until the runner is cleaned up."""
+    async def serve(self, host: str, port: int) -> web.AppRunner:
+        """Answer probes until the runner is cleaned up; an empty host is every address."""
         application = web.Application()
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, port=port).start()
+        await web.TCPSite(runner, host or None, port).start()
         return runner
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        text = f"Portfolios were last listed {self.age:.0f} s ago; limit {self._limit:.0f} s\n"
+        text = f"the API server last answered {self.age:.0f} s ago; limit {self._limit:.0f} s\n"
         return web.Response(text=text, status=200 if self.is_alive else 503)
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        text = "ready\n" if self.is_ready else "Portfolios have not been listed yet\n"
+        text = "ready\n" if self.is_ready else "the API server has not answered yet\n"
         return web.Response(text=text, status=200 if self.is_ready else 503)

@@ -2,16 +2,18 @@
 
 from typing import Any
 
-from palm.contract import EvaluationRequest, TrainingRequest
+from palm.contract import EvaluationRequest, TrainingRequest, digest_of
+from palm.exit_codes import NOT_RETRIED
 from palm_operator import names, pods
-from palm_operator.api import API_VERSION, KIND, PodTemplate, Portfolio
+from palm_operator.api import API_VERSION, KIND, Portfolio
+from palm_operator.api_pods import PodTemplate
 from palm_operator.names import Step
 from palm_operator.requests import Policy, policy_evaluation, policy_training
 from palm_operator.settings import Settings
 from palm_operator.work import Work
 
-NON_RETRIABLE_EXIT_CODE = 42
-"""An image exits with it where a second try cannot help: a wrong request, say."""
+_GRACE_SECONDS = {Step.TRAIN: 300}
+"""To end a step and to write its checkpoint; who needs less is gone earlier."""
 
 _CONTAINERS = {Step.TRAIN: "trainer", Step.EVALUATE: "evaluator"}
 
@@ -31,6 +33,7 @@ def training_job(
         revision=work.revision,
         template=portfolio.spec.training.template,
         image=settings.trainer_image,
+        run=run_digest(portfolio, Step.TRAIN, settings),
         annotations=audit(policy),
     )
 
@@ -42,13 +45,14 @@ def evaluation_job(
     return _job(
         portfolio,
         Step.EVALUATE,
-        policy_evaluation(portfolio, policy),
+        policy_evaluation(portfolio, policy, work.affine_maps),
         policy=policy.name,
         digest=policy.evaluation_digest,
         attempt=attempt,
         revision=work.revision,
         template=portfolio.spec.evaluation.template,
         image=settings.evaluator_image,
+        run=run_digest(portfolio, Step.EVALUATE, settings),
         annotations=audit(policy),
     )
 
@@ -68,8 +72,29 @@ def base_evaluation_job(
         revision=work.revision,
         template=portfolio.spec.evaluation.template,
         image=settings.evaluator_image,
+        run=run_digest(portfolio, Step.EVALUATE, settings),
         annotations={names.ANNOTATION_EVALUATION_DIGEST: digest},
     )
+
+
+def run_digest(portfolio: Portfolio, step: Step, settings: Settings) -> str:
+    """Return eight digits of the digest of how a Job is run, as opposed to what it makes."""
+    spec = portfolio.spec
+    part = spec.training if step is Step.TRAIN else spec.evaluation
+    ours = settings.trainer_image if step is Step.TRAIN else settings.evaluator_image
+    secret = spec.storage.s3.credentials_secret
+    return digest_of(
+        {
+            "image": part.template.image or ours,
+            "template": part.template.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "backoffLimit": spec.training.backoff_limit,
+            "activeDeadlineSeconds": part.active_deadline_seconds,
+            "queue": spec.training.queue_name,
+            "sharding": spec.training.sharding,
+            "rollouts": spec.training.rollouts.model_dump(mode="json", by_alias=True),
+            "secret": secret.name if secret else None,
+        }
+    )[:8]
 
 
 def owner_reference(portfolio: Portfolio) -> dict[str, Any]:
@@ -110,9 +135,12 @@ def _job(
     revision: str,
     template: PodTemplate,
     image: str,
+    run: str,
     annotations: dict[str, str],
 ) -> dict[str, Any]:
     metadata, training = portfolio.metadata, portfolio.spec.training
+    part = training if step is Step.TRAIN else portfolio.spec.evaluation
+    deadline = part.active_deadline_seconds
     ours = {
         names.LABEL_POLICY: policy,
         names.LABEL_STEP: step.value,
@@ -135,17 +163,18 @@ def _job(
         "metadata": {
             "name": names.job_name(metadata.name, step, policy, attempt),
             "namespace": metadata.namespace,
-            "labels": {**labels, **queue},
+            "labels": {**labels, **queue, names.LABEL_RUN: run},
             "annotations": annotations,
             "ownerReferences": [owner_reference(portfolio)],
         },
         "spec": {
             "backoffLimit": training.backoff_limit,
             "podReplacementPolicy": "Failed",
+            **({"activeDeadlineSeconds": deadline} if deadline else {}),
             "podFailurePolicy": _pod_failure_policy(_CONTAINERS[step]),
             "template": {
                 "metadata": {"labels": labels, "annotations": annotations},
-                "spec": pods.pod(template, container),
+                "spec": pods.pod(template, container, grace_seconds=_GRACE_SECONDS.get(step)),
             },
         },
     }
@@ -154,7 +183,7 @@ def _job(
 def _pod_failure_policy(container: str) -> dict[str, Any]:
     """A lost node is nobody's fault; a wrong request is not cured by repetition."""
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
-    codes = {"containerName": container, "operator": "In", "values": [NON_RETRIABLE_EXIT_CODE]}
+    codes = {"containerName": container, "operator": "In", "values": sorted(map(int, NOT_RETRIED))}
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": disrupted},

@@ -6,8 +6,11 @@ Kubernetes (63 for Jobs, whose names become Pod labels) and KServe, whose DNS la
 """
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from palm.errors import InvalidPortfolio
 
@@ -22,11 +25,39 @@ LABEL_STEP = f"{PREFIX}step"
 LABEL_DIGEST = f"{PREFIX}digest"
 LABEL_ATTEMPT = f"{PREFIX}attempt"
 LABEL_REVISION = f"{PREFIX}revision"
+LABEL_RUN = f"{PREFIX}run"
+"""On a Job: a digest of how it is run (image, resources, limits), as opposed to what it makes."""
+LABEL_CONTENT = f"{PREFIX}content"
+"""On an InferenceService and, by KServe, its Pods: a digest of everything its Pods are made of."""
+LABEL_INFERENCE_SERVICE = "serving.kserve.io/inferenceservice"
+"""By KServe on Pods: whose they are."""
+LABEL_COMPONENT = f"{PREFIX}component"
+LABEL_LLM_NAME = "app.kubernetes.io/name"
+"""By KServe on Pods of an LLMInferenceService: whose they are."""
 LABEL_KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
+LABEL_KUEUE_JOB_UID = "kueue.x-k8s.io/job-uid"
+"""By Kueue on a Workload: whose it is."""
 
 ANNOTATION_WEIGHTS = f"{PREFIX}weights"
 ANNOTATION_POLICY_DIGEST = f"{PREFIX}policy-digest"
 ANNOTATION_EVALUATION_DIGEST = f"{PREFIX}evaluation-digest"
+ANNOTATION_SHA256 = f"{PREFIX}sha256"
+FINALIZER = f"{PREFIX}purge"
+"""On a Portfolio with ``retentionPolicy: Delete``: it goes after its objects in S3."""
+ANNOTATION_PAUSED = f"{PREFIX}paused"
+"""On a Portfolio, by its user: nothing of it is looked after while it is there."""
+ANNOTATION_SUSPENDED = f"{PREFIX}suspended"
+"""On a Job and its Workload: suspended by the operator, and only then resumed by it."""
+
+LABEL_OPERATOR_CLASS = f"{PREFIX}operator-class"
+"""On the route tables of Portfolios that name a class: whose gateways follow them."""
+
+ROUTE_TABLE = "route-table"
+"""Component label of the ConfigMaps that hold route tables."""
+ROUTES_KEY = "routes.json"
+"""Key of the table in its ConfigMap."""
+ANNOTATION_POLICIES = f"{PREFIX}policies"
+"""On a shared server: JSON, per policy its weights and digest."""
 
 JOB_NAME_LIMIT = 63
 LABEL_LIMIT = 63
@@ -34,6 +65,7 @@ SERVICE_AND_NAMESPACE_LIMIT = 52
 LAST_ATTEMPT = 3
 
 _HASH_DIGITS = 6
+_SET_DIGITS = 8
 _ATTEMPT_ROOM = len("-r3")
 
 
@@ -98,6 +130,48 @@ def inference_service_name(portfolio: str, namespace: str, policy: str) -> str:
             f"name and its namespace together, so {room} of the at least {2 + _HASH_DIGITS} "
             "needed characters are left; use a namespace with a shorter name"
         ) from None
+
+
+def route_table_name(portfolio: str) -> str:
+    """Return ``<portfolio>-routes``, the name of the ConfigMap with the route table."""
+    tail = "-routes"
+    return stem(portfolio, LABEL_LIMIT - len(tail)) + tail
+
+
+def class_labels(operator_class: str | None) -> dict[str, str]:
+    """Return the label that says whose a route table is; none for the install without a class."""
+    return {LABEL_OPERATOR_CLASS: operator_class} if operator_class else {}
+
+
+def route_table_selector(operator_class: str) -> str:
+    """Return the label selector of an install's route tables."""
+    whose = (
+        f"{LABEL_OPERATOR_CLASS}={operator_class}"
+        if operator_class
+        else (f"!{LABEL_OPERATOR_CLASS}")
+    )
+    return f"{LABEL_COMPONENT}={ROUTE_TABLE},{whose}"
+
+
+def shared_service_name(portfolio: str, namespace: str, set_digest: str) -> str:
+    """Return ``<portfolio>-set-<digest>``: another set of adapters is another server.
+
+    Raises:
+        InvalidPortfolio: The namespace's name leaves no room.
+    """
+    return inference_service_name(portfolio, namespace, f"set-{set_digest[:_SET_DIGITS]}")
+
+
+def served_policies(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the policies that a service of ours serves; requests name them as their model."""
+    alone = (metadata.get("labels") or {}).get(LABEL_POLICY)
+    if alone:
+        return (str(alone),)
+    try:
+        listed = json.loads((metadata.get("annotations") or {}).get(ANNOTATION_POLICIES, ""))
+    except ValueError:
+        return ()
+    return tuple(sorted(map(str, listed))) if isinstance(listed, dict) else ()
 
 
 def owned_labels(portfolio: str, uid: str) -> dict[str, str]:

@@ -2,13 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
+from palm.training_progress import TrainingProgress
 from palm_operator import names
 from palm_operator.evidence import Evidence
+from palm_operator.job_pods import Ending, Hindrance
 from palm_operator.names import Step
+from palm_operator.record import Recorded
+from palm_operator.refusals import Refusal
+from palm_operator.standing import Standing
+from palm_operator.times import parsed
+from palm_operator.workloads import Workload
 
 JobState = Literal["Active", "Complete", "Failed"]
+ServiceKind = Literal["InferenceService", "LLMInferenceService"]
+_UNKNOWN = Standing("Starting", "NotSeen", "nothing is known of it")
 
 
 @dataclass(frozen=True)
@@ -23,25 +35,51 @@ class Job:
     attempt: int = 1
     revision: str = ""
     state: JobState = "Active"
+    begun: bool = False
+    """Whether a Pod of it has run; others only wait for a place."""
     reason: str = ""
     message: str = ""
     owned: bool = True
     """Whether the Portfolio is its controller."""
     deleting: bool = False
+    suspended: bool = False
+    queue: str = ""
+    """LocalQueue of Kueue."""
+    run: str = ""
+    """Digest of how it is run, as opposed to what it makes; empty where it does not say."""
+    waiting_since: datetime | None = None
+    """Since when it waits to run, where it does; None: not known yet."""
+    hindrance: Hindrance | None = None
+    """What keeps it from running."""
+    ending: Ending | None = None
+    """How its last Pod that failed ended; None where there is no such Pod (any more)."""
+    overdue_after: int | None = None
+    """The seconds it was allowed to wait, once it has waited longer: it counts as failed."""
+    held: bool = False
+    """Whether the operator suspended it."""
+    queued: bool = False
+    """Whether it is meant for a queue of Kueue."""
+
+    @property
+    def is_held_up(self) -> bool:
+        """Say whether only a person can bring it to run."""
+        is_final = self.hindrance is not None and self.hindrance.is_final
+        return self.state == "Active" and (is_final or self.overdue_after is not None)
 
 
 @dataclass(frozen=True)
 class Service:
-    """An InferenceService of a Portfolio."""
+    """What serves one policy of a Portfolio, or several as adapters."""
 
     name: str
     uid: str
-    policy: str
+    policies: tuple[str, ...]
     body: Mapping[str, Any] = field(default_factory=dict)
-    ready: bool = False
+    standing: Standing = field(default=_UNKNOWN)
     url: str | None = None
     owned: bool = True
     deleting: bool = False
+    kind: ServiceKind = "InferenceService"
 
 
 @dataclass(frozen=True)
@@ -50,22 +88,53 @@ class Observed:
 
     Attributes:
         jobs: Training and evaluation Jobs that carry the Portfolio's labels.
-        services: InferenceServices that carry them.
+        services: InferenceServices and LLMInferenceServices that carry them.
         evidence: What S3 says.
+        progress: How far trainings are, by policy digest, as they last told.
         serves: Whether the cluster has KServe's InferenceService at all.
+        serves_llms: Whether it has KServe's LLMInferenceService.
         conflicts: Objects that are not ours but have a name we need.
+        refusals: Why the API server or KServe refused an InferenceService just now, by name.
+        job_refusals: Why the API server refused a Job just now, by name.
+        routes: The ConfigMap that has the name of the route table.
+        workloads: What Kueue has of the Jobs; None where it is not there, or was not asked.
+        record: What the record in S3 says; None where it was not read.
     """
 
     jobs: tuple[Job, ...] = ()
     services: tuple[Service, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
+    progress: Mapping[str, TrainingProgress] = field(default_factory=dict)
     serves: bool = True
+    serves_llms: bool = False
     conflicts: tuple[str, ...] = ()
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    job_refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    routes: Mapping[str, Any] | None = None
+    workloads: tuple[Workload, ...] | None = None
+    record: Recorded | None = None
 
     def jobs_of(self, step: Step, digest: str) -> list[Job]:
         """Return our Jobs that make one thing, by attempt."""
-        found = [j for j in self.jobs if j.owned and j.step == step and j.digest == digest]
-        return sorted(found, key=lambda job: job.attempt)
+        return self._jobs_by_purpose.get((step.value, digest), [])
+
+    @property
+    def digests_with_jobs(self) -> frozenset[str]:
+        """Return the digests of everything that our Jobs make or made."""
+        return frozenset(digest for _, digest in self._jobs_by_purpose)
+
+    @property
+    def foreign_names(self) -> frozenset[str]:
+        """Return the names that objects of others are known to have."""
+        return frozenset(self.conflicts) | {job.name for job in self.jobs if not job.owned}
+
+    @cached_property
+    def _jobs_by_purpose(self) -> dict[tuple[str, str], list[Job]]:
+        found: dict[tuple[str, str], list[Job]] = {}
+        for job in sorted(self.jobs, key=lambda job: job.attempt):
+            if job.owned:
+                found.setdefault((job.step, job.digest), []).append(job)
+        return found
 
     @property
     def unfinished(self) -> list[Job]:
@@ -78,6 +147,7 @@ def job(body: Mapping[str, Any], *, portfolio_uid: str) -> Job:
     metadata = body["metadata"]
     labels = metadata.get("labels") or {}
     state, reason, message = _job_state(body)
+    pods = body.get("status") or {}
     attempt = str(labels.get(names.LABEL_ATTEMPT, "1"))
     return Job(
         name=metadata["name"],
@@ -88,31 +158,80 @@ def job(body: Mapping[str, Any], *, portfolio_uid: str) -> Job:
         attempt=int(attempt) if attempt.isdigit() else 1,
         revision=labels.get(names.LABEL_REVISION, ""),
         state=state,
+        begun=any(pods.get(count) for count in ("ready", "succeeded", "failed")),
         reason=reason,
         message=message,
         owned=is_owned(body, portfolio_uid),
         deleting="deletionTimestamp" in metadata,
+        suspended=bool((body.get("spec") or {}).get("suspend")),
+        queue=str(labels.get(names.LABEL_KUEUE_QUEUE, "")),
+        run=str(labels.get(names.LABEL_RUN, "")),
+        waiting_since=_waiting_since(body),
+        held=names.ANNOTATION_SUSPENDED in (metadata.get("annotations") or {}),
+        queued=names.LABEL_KUEUE_QUEUE in labels,
     )
 
 
-def service(body: Mapping[str, Any], *, portfolio_uid: str) -> Service:
-    """Return what matters of an InferenceService.
+def _waiting_since(body: Mapping[str, Any]) -> datetime | None:
+    """Return since when a Job could run: when it was made, or last suspended or resumed."""
+    times = [body["metadata"].get("creationTimestamp")]
+    for condition in (body.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "Suspended":
+            times.append(condition.get("lastTransitionTime"))
+    return max((parsed(text) for text in times if text), default=None)
 
-    Its ``observedGeneration`` is not looked at: KServe puts the child Deployment's there.
+
+def service(
+    body: Mapping[str, Any], *, portfolio_uid: str, url: str | None, standing: Standing
+) -> Service:
+    """Return what matters of an InferenceService or LLMInferenceService.
+
+    Args:
+        body: The object.
+        portfolio_uid: Of whom it should be.
+        url: Where it is reached.
+        standing: How it stands.
     """
-    metadata, status = body["metadata"], body.get("status") or {}
-    conditions = status.get("conditions") or []
-    ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    metadata = body["metadata"]
     return Service(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
-        policy=(metadata.get("labels") or {}).get(names.LABEL_POLICY, ""),
+        policies=names.served_policies(metadata),
         body=body,
-        ready=ready,
-        url=status.get("url"),
+        standing=standing,
+        url=url,
         owned=is_owned(body, portfolio_uid),
         deleting="deletionTimestamp" in metadata,
+        kind="LLMInferenceService" if is_llm(body) else "InferenceService",
     )
+
+
+def is_llm(body: Mapping[str, Any]) -> bool:
+    """Say whether an object is an LLMInferenceService."""
+    return body.get("kind") == "LLMInferenceService"
+
+
+def service_url(body: Mapping[str, Any], template: str) -> str | None:
+    """Return where a server is reached: by the template, else by KServe's address.
+
+    An LLMInferenceService without a router is reached at the Service that KServe v0.20 makes for
+    its workload (``pkg/controller/v1alpha2/llmisvc/workload.go``, ``reconcileWorkloadService``).
+
+    Args:
+        body: The object.
+        template: ``http://…/{namespace}/{name}``; empty for the address inside the cluster.
+    """
+    name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
+    if template:
+        return template.format(name=name, namespace=namespace).rstrip("/")
+    if is_llm(body):
+        return f"http://{name}-kserve-workload-svc.{namespace}.svc.cluster.local:8000"
+    address = ((body.get("status") or {}).get("address") or {}).get("url")
+    host = urlsplit(str(address or "")).hostname or ""
+    # Whoever may write the object's status could name any address, and the operator calls it.
+    services = (f"{name}-predictor.{namespace}.svc", f"{name}.{namespace}.svc")
+    is_its_own = any(host == s or host.startswith(f"{s}.") for s in services)
+    return str(address).rstrip("/") if is_its_own else None
 
 
 def is_owned(body: Mapping[str, Any], portfolio_uid: str) -> bool:

@@ -3,37 +3,61 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from palm import artifacts
 from palm.contract import StorageLocation
 from palm.errors import InvalidResult
-from palm_operator import observed as seen
+from palm.schema import sha256_of
+from palm_operator import names
 from palm_operator.api import Portfolio
 from palm_operator.cluster import Cluster
 from palm_operator.evidence import MAX_BYTES, Evidence
+from palm_operator.job_observer import JobObserver
 from palm_operator.observed import Job, Observed
 from palm_operator.reading import Found, Want, gathered, wants
+from palm_operator.record import Recorded
+from palm_operator.records import Records
 from palm_operator.requests import storage_location
+from palm_operator.services import ServiceObserver
+from palm_operator.training_progress import TrainingObserver
 from palm_operator.work import work_for
+from palm_operator.workloads import Workload, workload
 from palm_store import ResultStore
 
 Stores = Callable[[StorageLocation], ResultStore]
 
 _READS_AT_ONCE = 16
-_ABSENT_SECONDS = 60.0
+_DOUBT_SECONDS = 60.0
+_LONGEST_DOUBT_SECONDS = 6 * 3600.0
 _LARGEST_CACHE = 50_000
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """An object that was absent or invalid, and for how long that is believed."""
+
+    found: Found
+    finished: frozenset[str]
+    patience: float
+    until: float
 
 
 class Cache:
     """What S3 said. Valid objects never change; absent and invalid ones are asked for again.
 
-    An absence is believed for a minute, and no longer than until another Job finishes.
+    That is believed for a minute, then for twice as long each time it is found so again, and never
+    longer than until another Job finishes: a grid of which few policies are needed would otherwise
+    be asked for whole in every resync. Who starts a Job on an old absence learns it from the image,
+    which ends at once where its object is there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.records = Records()
         self._valid: dict[tuple[StorageLocation, str], Found] = {}
-        self._other: dict[tuple[StorageLocation, str], tuple[float, frozenset[str], Found]] = {}
+        self._other: dict[tuple[StorageLocation, str], _Doubt] = {}
+        self._known: set[StorageLocation] = set()
 
     def recalled(
         self, location: StorageLocation, key: str, finished: frozenset[str]
@@ -41,32 +65,60 @@ class Cache:
         """Return what is known well enough; None where S3 must be asked."""
         if found := self._valid.get((location, key)):
             return found
-        until, when, other = self._other.get((location, key), (0.0, finished, None))
-        return other if when == finished and time.monotonic() < until else None
+        doubt = self._other.get((location, key))
+        if doubt is None or doubt.finished != finished or self._clock() >= doubt.until:
+            return None
+        return doubt.found
 
     def keep(
         self, location: StorageLocation, key: str, finished: frozenset[str], found: Found
     ) -> None:
         """Remember what S3 said."""
+        self._known.add(location)
         if len(self._valid) + len(self._other) > _LARGEST_CACHE:
             self._valid.clear()
             self._other.clear()
+        before = self._other.pop((location, key), None)
         if found.valid is not None:
             self._valid[location, key] = found
-        else:
-            self._other[location, key] = (time.monotonic() + _ABSENT_SECONDS, finished, found)
+            return
+        is_same = before is not None and before.found == found and before.finished == finished
+        patience = _DOUBT_SECONDS
+        if before is not None and is_same:
+            patience = min(2 * before.patience, _LONGEST_DOUBT_SECONDS)
+        until = self._clock() + patience
+        self._other[location, key] = _Doubt(found, finished, patience, until)
 
     def forget(self, location: StorageLocation, key: str) -> None:
-        """Ask S3 the next time."""
-        self._valid.pop((location, key), None)
-        self._other.pop((location, key), None)
+        """Ask S3 the next time, however the bucket and the prefix are reached."""
+        for known in self._locations(location):
+            self._valid.pop((known, key), None)
+            self._other.pop((known, key), None)
+
+    def doubt(self, location: StorageLocation) -> None:
+        """Ask S3 the next time for everything that was found there."""
+        known = self._locations(location)
+        self._valid = {at: found for at, found in self._valid.items() if at[0] not in known}
+
+    def _locations(self, location: StorageLocation) -> list[StorageLocation]:
+        place = (location.bucket, location.prefix)
+        return [known for known in self._known if (known.bucket, known.prefix) == place]
 
 
 class Observer:
     """Reads everything a plan depends on."""
 
-    def __init__(self, cluster: Cluster, stores: Stores, cache: Cache) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        stores: Stores,
+        cache: Cache,
+        services: ServiceObserver,
+        trainings: TrainingObserver,
+    ) -> None:
         self._cluster, self._stores, self._cache = cluster, stores, cache
+        self._services, self._jobs = services, JobObserver(cluster)
+        self._trainings = trainings
 
     async def observe(self, portfolio: Portfolio, *, expected: tuple[Job, ...] = ()) -> Observed:
         """Return what there is.
@@ -76,28 +128,43 @@ class Observer:
             expected: Jobs that were just created, in case a list does not show them yet.
         """
         metadata = portfolio.metadata
-        jobs, services = await asyncio.gather(
-            self._cluster.jobs(metadata.namespace, metadata.uid),
-            self._cluster.services(metadata.namespace, metadata.uid),
+        routes = names.route_table_name(metadata.name)
+        listed, served, table = await asyncio.gather(
+            self._jobs.jobs(portfolio),
+            self._services.services(portfolio),
+            self._cluster.found("ConfigMap", metadata.namespace, routes),
         )
-        listed = tuple(seen.job(body, portfolio_uid=metadata.uid) for body in jobs)
         known = {job.name for job in listed}
         all_jobs = (*listed, *(job for job in expected if job.name not in known))
+        workloads = await self._workloads(portfolio, all_jobs)
         return Observed(
             jobs=all_jobs,
-            services=tuple(seen.service(b, portfolio_uid=metadata.uid) for b in services or []),
+            services=served.services,
             evidence=await self._evidence(portfolio, all_jobs),
-            serves=services is not None,
+            progress=await self._trainings.progress(storage_location(portfolio.spec), all_jobs),
+            serves=served.serves,
+            serves_llms=served.serves_llms,
+            routes=table,
+            workloads=workloads,
+            record=await self._record(portfolio),
         )
 
     async def services_only(self, portfolio: Portfolio) -> Observed:
-        """Return the InferenceServices alone: what a refused Portfolio still serves."""
-        metadata = portfolio.metadata
-        services = await self._cluster.services(metadata.namespace, metadata.uid)
+        """Return the servers alone: what a refused Portfolio still serves."""
+        served = await self._services.services(portfolio)
         return Observed(
-            services=tuple(seen.service(b, portfolio_uid=metadata.uid) for b in services or []),
-            serves=services is not None,
+            services=served.services, serves=served.serves, serves_llms=served.serves_llms
         )
+
+    async def _workloads(
+        self, portfolio: Portfolio, jobs: tuple[Job, ...]
+    ) -> tuple[Workload, ...] | None:
+        """Ask Kueue where Jobs are to be suspended or resumed, and not otherwise."""
+        unfinished = [job for job in jobs if job.owned and job.state == "Active"]
+        if not any(portfolio.spec.suspend or job.held for job in unfinished):
+            return None
+        bodies = await self._cluster.workloads(portfolio.metadata.namespace)
+        return None if bodies is None else tuple(workload(body) for body in bodies)
 
     async def _evidence(self, portfolio: Portfolio, jobs: tuple[Job, ...]) -> Evidence:
         """Read S3 stage by stage: what one stage says decides which objects the next has."""
@@ -112,17 +179,30 @@ class Observer:
                 found[want.key] = want, await self._look(store, location, want, finished)
 
         while True:
-            work = await asyncio.to_thread(work_for, portfolio, gathered(found))
-            unread = [want for want in wants(portfolio, work) if want.key not in found]
+            known = gathered(found)
+            work = await asyncio.to_thread(work_for, portfolio, known)
+            unread = [want for want in wants(portfolio, work, known) if want.key not in found]
             if not unread:
                 break
             await asyncio.gather(*map(look, unread))
-        evidence = gathered(found)
+        evidence = replace(gathered(found), pinned=await self._pinned(portfolio, store))
         if not work.is_determined:
             return evidence
         metadata = portfolio.metadata
         key = artifacts.manifest(metadata.namespace, metadata.name, work.revision)
         return replace(evidence, manifest=await asyncio.to_thread(_content, store, key))
+
+    async def _record(self, portfolio: Portfolio) -> Recorded:
+        location = storage_location(portfolio.spec)
+        store = await asyncio.to_thread(self._stores, location)
+        return await asyncio.to_thread(self._cache.records.read, store, portfolio)
+
+    async def _pinned(self, portfolio: Portfolio, store: ResultStore) -> bytes | None:
+        pin, metadata = portfolio.spec.serving.pin, portfolio.metadata
+        if pin is None:
+            return None
+        key = artifacts.manifest_copy(metadata.namespace, metadata.name, pin.sha256)
+        return await asyncio.to_thread(_content, store, key)
 
     async def _look(
         self, store: ResultStore, location: StorageLocation, want: Want, finished: frozenset[str]
@@ -137,7 +217,9 @@ class Observer:
 def _found(store: ResultStore, want: Want) -> Found:
     try:
         content = store.read(want.key, max_bytes=MAX_BYTES)
-        return Found() if content is None else Found(valid=want.parse(content))
+        if content is None:
+            return Found()
+        return Found(valid=want.parse(content), sha256=sha256_of(content))
     except InvalidResult as error:
         return Found(invalid=str(error))
 

@@ -1,16 +1,19 @@
 """A plan as a value, and the plans that only say something: refusals and troubles. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from palm.errors import InvalidPortfolio
 from palm.policies import policy_name
-from palm_operator import status
-from palm_operator.api import Portfolio, PortfolioStatus
+from palm_operator import status, told
+from palm_operator.api import Portfolio
+from palm_operator.api_status import PortfolioStatus
+from palm_operator.grids import GridRefused, weight_vectors
 from palm_operator.observed import Job, Observed, Service
 from palm_operator.publication import ready_said, service_names_fit
-from palm_operator.requests import revision_of, weight_vectors
+from palm_operator.requests import revision_of
 from palm_operator.settings import Settings
 from palm_operator.status import Event, Said
 
@@ -22,6 +25,22 @@ class ObjectWrite:
     key: str
     content: bytes
     if_absent: bool = False
+    """Whether an object that is there already stays, and is as good."""
+    exclusive: bool = False
+    """Whether one that is there already means that the plan is outdated."""
+    claims: bool = False
+    """It says what is relied on. What was found before it was there is looked at again: a purge of
+    others could not know."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A change to be merged into an object of the Portfolio's namespace."""
+
+    kind: Literal["Job", "Workload"]
+    name: str
+    content: Mapping[str, Any]
+    """With ``metadata.uid``: another object of that name is left alone."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +51,31 @@ class Plan:
     creates: tuple[dict[str, Any], ...] = ()
     applies: tuple[dict[str, Any], ...] = ()
     deletes: tuple[Job | Service, ...] = ()
+    patches: tuple[Patch, ...] = ()
+    """In this order."""
     writes: tuple[ObjectWrite, ...] = ()
     discards: tuple[str, ...] = ()
     """Keys of objects in S3 that are not valid and are about to be made again."""
     events: tuple[Event, ...] = ()
+    again_in: float | None = None
+    """Seconds after which something is due by the clock alone; None: nothing is."""
+
+    @property
+    def next_pass(self) -> float | None:
+        """Return in how many seconds another pass is to follow, whatever happens; None: in none."""
+        return 0.0 if self.continues else self.again_in
+
+    @property
+    def continues(self) -> bool:
+        """Say whether another pass follows at once: it retires what no route table names now."""
+        return bool(self.writes) or any(a["kind"] == "ConfigMap" for a in self.applies)
 
     @property
     def acts(self) -> bool:
-        """Say whether there is anything to do besides reporting."""
-        return bool(self.creates or self.applies or self.deletes or self.writes or self.discards)
+        """Say whether there is anything to do besides reporting and recording."""
+        writes = [write for write in self.writes if not write.exclusive]
+        changes = (self.creates, self.applies, self.deletes, self.patches)
+        return any(changes) or bool(writes or self.discards)
 
 
 class Refused(InvalidPortfolio):
@@ -60,10 +95,17 @@ def check(portfolio: Portfolio, settings: Settings) -> None:
             f"spec.storage.s3.endpoint is {endpoint!r}; this operator allows AWS and "
             f"{list(settings.storage_endpoints)}: ask its administrator",
         )
+    for index, reward in enumerate(portfolio.spec.rewards):
+        if reward.model and reward.model.trust_remote_code and not settings.allow_remote_code:
+            raise Refused(
+                "RemoteCodeNotAllowed",
+                f"spec.rewards[{index}].model.trustRemoteCode of reward {reward.name!r} is true; "
+                "this operator runs no code that comes with a model: ask its administrator",
+            )
     try:
         count = len(weight_vectors(portfolio.spec))
-    except InvalidPortfolio as error:
-        raise Refused("GridTooLarge", str(error)) from None
+    except GridRefused as error:
+        raise Refused(error.reason, str(error)) from None
     try:
         service_names_fit(portfolio, policy_name(count - 1, "0" * 32))
     except InvalidPortfolio as error:
@@ -90,12 +132,13 @@ def troubled(portfolio: Portfolio, reason: str, message: str, *, now: datetime) 
     said = {
         c.type: Said(c.status, c.reason, c.message)
         for c in portfolio.status.conditions
-        if c.type != "Stalled"
+        if c.type not in ("Stalled", "Paused")
     }
     trouble = Said("True", reason, message)
     said |= {"Progressing": trouble, "Reconciling": trouble}
     said.setdefault("Ready", Said("False", reason, message))
-    return reported(portfolio, portfolio.status, said, now=now)
+    plan = reported(portfolio, portfolio.status, said, now=now)
+    return replace(plan, events=(*told.trouble(portfolio.status, trouble), *plan.events))
 
 
 def reported(
@@ -110,4 +153,4 @@ def reported(
             "conditions": status.conditions(old.conditions, said, generation=generation, now=now),
         }
     )
-    return Plan(status=new, events=status.events(old, new))
+    return Plan(status=new, events=told.events(old, new))

@@ -11,16 +11,35 @@ from typing import Any
 
 from palm import artifacts
 from palm.contract import canonical_json
-from palm_operator import manifests, progress, status
-from palm_operator.api import DeployedPortfolio, PendingRevision, Portfolio, PortfolioStatus
-from palm_operator.decision import decide, ledger
+from palm.schema import sha256_of
+from palm_operator import guarantees, manifests, partial, progress, status, suspension, told
+from palm_operator.api import Portfolio
+from palm_operator.api_status import (
+    DeployedPortfolio,
+    DeployedRevision,
+    PendingRevision,
+    PortfolioStatus,
+)
+from palm_operator.decision import decide, guaranteed_by_all
+from palm_operator.evidence import Evidence
+from palm_operator.gateways import with_gateway
+from palm_operator.job_standing import next_look, with_deadlines
+from palm_operator.ledger import ledger
+from palm_operator.limits import allowance, best_effort_said, cut_said, within
 from palm_operator.names import Step
 from palm_operator.observed import Job, Observed
 from palm_operator.plan import ObjectWrite, Plan, Refused, check, refused, reported
-from palm_operator.publication import Publication, publication, ready_said
+from palm_operator.publication import Publication, leftovers, ready_said
+from palm_operator.publishing import decided, kept, pinned
+from palm_operator.record_news import recording
+from palm_operator.revisions import history
+from palm_operator.running_calls import running_calls
+from palm_operator.search import Search, search_of
 from palm_operator.settings import Settings
 from palm_operator.status import Said
 from palm_operator.tasks import State, Task, obsolete_jobs, tasks_of
+from palm_operator.times import earliest
+from palm_operator.uses import claims
 from palm_operator.work import Work, work_for
 
 
@@ -33,68 +52,114 @@ def plan(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: d
         settings: The operator's own settings.
         now: Time of condition transitions.
     """
+    return with_gateway(_next(portfolio, observed, settings, now=now), portfolio, settings)
+
+
+def _next(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: datetime) -> Plan:
     try:
         check(portfolio, settings)
     except Refused as refusal:
         return refused(portfolio, observed, refusal, now=now)
+    observed = with_deadlines(portfolio, observed, now=now)
     work = work_for(portfolio, observed.evidence)
-    tasks = tasks_of(portfolio, work, observed)
-    if work.problem or not work.is_determined or any(t.state is not State.DONE for t in tasks):
-        return _train_and_evaluate(portfolio, work, tasks, observed, settings, now=now)
-    return _prune_and_publish(portfolio, work, tasks, observed, now=now)
+    search = search_of(portfolio, work, observed)
+    tasks = tasks_of(portfolio, work, observed, search.called)
+    is_partial = partial.is_allowed(portfolio, work, search, tasks, observed)
+    if work.problem or not (is_partial or progress.is_complete(search, tasks)):
+        return _train_and_evaluate(portfolio, work, search, tasks, observed, settings, now=now)
+    return _prune_and_publish(
+        portfolio, work, search, tasks, observed, settings, is_partial=is_partial, now=now
+    )
 
 
 def _train_and_evaluate(
     portfolio: Portfolio,
     work: Work,
+    search: Search,
     tasks: tuple[Task, ...],
     observed: Observed,
     settings: Settings,
     *,
     now: datetime,
 ) -> Plan:
-    obsolete = obsolete_jobs(work, observed)
+    obsolete = obsolete_jobs(work, observed, search_over=search.is_over and search.is_certified)
+    changed = _run_otherwise(portfolio, tasks, settings, obsolete)
     starts = _starts(portfolio, tasks, observed, obsolete)
     # The status tells of what runs once this plan is executed.
-    begun = {task.name for task in starts}
-    after = tuple(replace(t, state=State.RUNNING) if t.name in begun else t for t in tasks)
-    kept = portfolio.status.portfolio
-    shown = status.refreshed(kept, observed) if kept else None
+    begun = {task.name for task in starts if task.name not in observed.job_refusals}
+    after = tuple(
+        replace(t, state=State.RUNNING, job=None) if t.name in begun else t for t in tasks
+    )
+    allowed = allowance(portfolio, settings)
+    public = pinned(portfolio, work, observed, allowed=allowed, now=now)
+    public = public or kept(portfolio, observed, now=now)
+    said = _training_said(portfolio, work, search, after, observed, public)
+    said["Accepted"] = cut_said(progress.accepted_said(portfolio, work), allowed)
+    said = suspension.told(portfolio, said, search, observed, obsolete)
+    record = recording(portfolio, work, observed, now=now)
     report = PortfolioStatus(
         revision=work.revision,
-        oracle_calls=status.oracle_calls(work, after, observed),
-        portfolio=shown,
-        pending=PendingRevision(revision=work.revision, phase=progress.stage(work, after)),
+        oracle_calls=status.oracle_calls(search, after, observed),
+        progress=running_calls(portfolio, after, observed),
+        portfolio=public.portfolio,
+        pending=PendingRevision(revision=work.revision, phase=said["Progressing"].reason),
+        revisions=_history(portfolio, public.portfolio, observed, now=now),
+        record=record.reference,
     )
+    plan = reported(portfolio, report, said, now=now)
     return replace(
-        reported(portfolio, report, _training_said(portfolio, work, after, shown), now=now),
+        plan,
+        events=(*told.started([task for task in starts if task.name in begun]), *plan.events),
         creates=tuple(_job(portfolio, work, task, settings) for task in starts),
-        deletes=(*obsolete, *_in_the_way(tasks, observed, obsolete)),
-        writes=_calibration(work),
+        applies=public.applies,
+        deletes=(*obsolete, *_in_the_way(tasks, observed, obsolete), *changed, *public.retires),
+        patches=suspension.patches(portfolio, observed, obsolete),
+        writes=(
+            *claims(portfolio, work, observed.evidence),
+            *_calibration(work),
+            *record.writes,
+        ),
         discards=tuple(task.key for task in starts if task.invalid),
+        again_in=earliest(
+            suspension.again_in(portfolio, observed, obsolete, public.again_in),
+            next_look(portfolio, observed, now=now),
+        ),
     )
 
 
 def _training_said(
     portfolio: Portfolio,
     work: Work,
+    search: Search,
     tasks: tuple[Task, ...],
-    shown: DeployedPortfolio | None,
+    observed: Observed,
+    public: Publication,
 ) -> dict[str, Said]:
-    trained, problem = progress.trained_said(work, tasks), progress.first_problem(work, tasks)
-    is_stuck = problem is not None and progress.is_stuck(tasks) and work.new_calibration is None
-    doing = Said("True", progress.stage(work, tasks), progress.progress_message(work, tasks))
+    trained = progress.trained_said(portfolio, work, tasks, search, observed)
+    problem = progress.first_problem(portfolio, work, tasks, search, observed)
+    is_stuck = (
+        problem is not None and progress.is_stuck(tasks, observed) and work.new_calibration is None
+    )
+    doing = progress.doing_said(work, tasks, search, observed)
     if is_stuck and problem is not None:
         doing = problem
-    waits = Said("False", "WaitingForResults", "a policy is pruned only on evidence: results miss")
+    waits = Said(
+        "False",
+        "WaitingForResults",
+        "not decided yet: it waits for results of training and evaluation",
+    )
+    held = replace(waits, status="Unknown")
+    if is_stuck and search.is_calibrated:
+        found = guaranteed_by_all(portfolio, work, observed.evidence)
+        held = guarantees.uncertified_said(search, found)
+        waits = replace(held, message=progress.uncovered(search))
     return {
-        "Accepted": _accepted(work),
         "Progressing": doing,
         "Trained": trained,
         "Pruned": waits,
-        "GuaranteeHeld": replace(waits, status="Unknown"),
-        "Published": waits,
-        "Ready": ready_said(portfolio, shown, otherwise=problem or doing),
+        "GuaranteeHeld": held,
+        "Published": public.published if portfolio.spec.serving.pin else waits,
+        "Ready": ready_said(portfolio, public.portfolio, otherwise=problem or doing),
         **_kstatus(doing, stuck=is_stuck),
     }
 
@@ -102,42 +167,86 @@ def _training_said(
 def _prune_and_publish(
     portfolio: Portfolio,
     work: Work,
+    search: Search,
     tasks: tuple[Task, ...],
     observed: Observed,
+    settings: Settings,
     *,
+    is_partial: bool,
     now: datetime,
 ) -> Plan:
-    evidence, metadata = observed.evidence, portfolio.metadata
-    if work.calibration is None:
-        raise ValueError(f"Portfolio {metadata.name}: determined work without a calibration")
-    serving = frozenset(s.policy for s in observed.services if s.owned)
+    evidence, allowed = observed.evidence, allowance(portfolio, settings)
+    serving = frozenset(p for s in observed.services if s.owned for p in s.policies)
     preferred = frozenset(p.digest for p in work.policies if p.name in serving)
-    decision = decide(portfolio, work, work.calibration, evidence.results, preferred=preferred)
-    content = ledger(portfolio, work, decision, evidence.results)
-    key = artifacts.manifest(metadata.namespace, metadata.name, work.revision)
-    new = status.deployed(portfolio, work, decision, manifest=content, observed=observed)
-    public = publication(portfolio, work, decision, observed, new=new)
+    cover = decide(portfolio, work, evidence, preferred=preferred, is_partial=is_partial)
+    decision, held = within(portfolio, work, evidence, cover, allowed, preferred)
+    content = ledger(portfolio, work, search, decision, evidence)
+    public = pinned(portfolio, work, observed, allowed=allowed, now=now)
+    public = public or decided(portfolio, work, content, observed, held=held, now=now)
+    # A partial portfolio still wants what failed: it is tried again as soon as somebody mends it.
+    obsolete = obsolete_jobs(work, observed, search_over=not is_partial)
+    changed = _run_otherwise(portfolio, tasks if is_partial else (), settings, obsolete)
     said = {
-        "Accepted": _accepted(work),
-        "Trained": progress.trained_said(work, tasks),
-        **progress.pruned_said(work, new),
+        "Accepted": cut_said(progress.accepted_said(portfolio, work), allowed),
+        "Trained": progress.trained_said(portfolio, work, tasks, search, observed),
+        **guarantees.pruned_said(work, cover),
+        **best_effort_said(allowed, decision),
         **_publication_said(portfolio, public, progress.conflict_said(observed)),
     }
-    pending = None
-    if public.portfolio is None or public.portfolio.revision != work.revision:
-        pending = PendingRevision(revision=work.revision, phase="Publishing")
+    obsolete = obsolete_jobs(work, observed, search_over=True)
+    said = suspension.told(portfolio, said, search, observed, obsolete)
+    record = recording(portfolio, work, observed, manifest=content, now=now)
     report = PortfolioStatus(
         revision=work.revision,
-        oracle_calls=status.oracle_calls(work, tasks, observed),
+        oracle_calls=status.oracle_calls(search, tasks, observed),
         portfolio=public.portfolio,
-        pending=pending,
+        pending=_pending(portfolio, work, public),
+        revisions=_history(portfolio, public.portfolio, observed, now=now),
+        record=record.reference,
     )
     return replace(
         reported(portfolio, report, said, now=now),
         applies=public.applies,
-        deletes=(*obsolete_jobs(work, observed), *public.retires),
-        writes=() if evidence.manifest == content else (ObjectWrite(key, content),),
+        deletes=(*obsolete, *changed, *public.retires),
+        patches=suspension.patches(portfolio, observed, obsolete),
+        writes=(
+            *claims(portfolio, work, evidence),
+            *_manifest(portfolio, work, content, evidence),
+            *record.writes,
+        ),
+        again_in=earliest(
+            suspension.again_in(portfolio, observed, obsolete, public.again_in),
+            next_look(portfolio, observed, now=now),
+        ),
     )
+
+
+def _manifest(
+    portfolio: Portfolio, work: Work, content: bytes, evidence: Evidence
+) -> tuple[ObjectWrite, ...]:
+    """Return the manifest to be written; its copy for ever first: where the latest is, that is."""
+    if evidence.manifest == content:
+        return ()
+    metadata = portfolio.metadata
+    copy = artifacts.manifest_copy(metadata.namespace, metadata.name, sha256_of(content))
+    latest = artifacts.manifest(metadata.namespace, metadata.name, work.revision)
+    return ObjectWrite(copy, content), ObjectWrite(latest, content)
+
+
+def _pending(portfolio: Portfolio, work: Work, public: Publication) -> PendingRevision | None:
+    if public.portfolio is not None and public.portfolio.revision == work.revision:
+        return None
+    waits = "Suspended" if portfolio.spec.suspend else "Publishing"
+    phase = "HeldByPin" if portfolio.spec.serving.pin else waits
+    return PendingRevision(revision=work.revision, phase=phase)
+
+
+def _history(
+    portfolio: Portfolio, shown: DeployedPortfolio | None, observed: Observed, *, now: datetime
+) -> list[DeployedRevision]:
+    needed = frozenset(p.service for p in shown.policies if p.service) if shown else frozenset()
+    has_leftovers = bool(leftovers(observed, needed))
+    return history(portfolio, shown, has_leftovers=has_leftovers, now=now)
 
 
 def _publication_said(
@@ -159,8 +268,31 @@ def _starts(
     portfolio: Portfolio, tasks: tuple[Task, ...], observed: Observed, obsolete: list[Job]
 ) -> list[Task]:
     """Return the tasks to start now; ``training.parallelism`` counts every unfinished Job."""
+    if portfolio.spec.suspend:
+        return []
     free = portfolio.spec.training.parallelism - (len(observed.unfinished) - len(obsolete))
     return [task for task in tasks if task.state is State.STARTABLE][: max(free, 0)]
+
+
+def _run_otherwise(
+    portfolio: Portfolio, tasks: tuple[Task, ...], settings: Settings, obsolete: list[Job]
+) -> list[Job]:
+    """Return Jobs that failed, or cannot run, and would be run otherwise now: they are made anew.
+
+    What runs goes on, whatever the template says by now: the policy would be the same.
+    """
+    found = []
+    for task in tasks:
+        job = task.job
+        if job is None or job.deleting or not job.run or job in obsolete:
+            continue
+        hindered = job.hindrance is not None or job.overdue_after is not None
+        waits = job.state == "Active" and not job.begun and hindered
+        if (task.state is State.FAILED or waits) and job.run != manifests.run_digest(
+            portfolio, task.step, settings
+        ):
+            found.append(job)
+    return found
 
 
 def _in_the_way(tasks: tuple[Task, ...], observed: Observed, obsolete: list[Job]) -> list[Job]:
@@ -191,10 +323,6 @@ def _calibration(work: Work) -> tuple[ObjectWrite, ...]:
         return ()
     content = canonical_json(work.new_calibration.model_dump(mode="json", by_alias=True))
     return (ObjectWrite(work.calibration_key, content.encode(), if_absent=True),)
-
-
-def _accepted(work: Work) -> Said:
-    return Said("True", "Accepted", f"{len(work.grid)} weight vectors, one oracle call each")
 
 
 def _kstatus(doing: Said, *, stuck: bool) -> dict[str, Said]:

@@ -2,8 +2,14 @@
 
 from typing import Any
 
-from palm.contract import REQUEST_VARIABLE, EvaluationRequest, TrainingRequest, canonical_json
-from palm_operator.api import PodTemplate
+from palm.contract import (
+    IMAGE_VARIABLE,
+    REQUEST_VARIABLE,
+    EvaluationRequest,
+    TrainingRequest,
+    canonical_json,
+)
+from palm_operator.api_pods import PodTemplate
 
 _DEFAULT_REQUESTS = {"cpu": "1", "memory": "2Gi"}
 _THREADS_VARIABLE = "OMP_NUM_THREADS"
@@ -22,6 +28,7 @@ def container(
     wanted = resources(template)
     ours = [
         {"name": REQUEST_VARIABLE, "value": _literal(request)},
+        {"name": IMAGE_VARIABLE, "value": template.image or image},
         _threads(wanted, name),
         {"name": "HOME", "value": "/tmp"},
     ]
@@ -44,9 +51,13 @@ def container(
     }
 
 
-def pod(template: PodTemplate, container: dict[str, Any]) -> dict[str, Any]:
+def pod(
+    template: PodTemplate, container: dict[str, Any], *, grace_seconds: int | None = None
+) -> dict[str, Any]:
     """Return the Pod spec around a container; Kubernetes' restricted profile accepts it."""
+    grace = {} if grace_seconds is None else {"terminationGracePeriodSeconds": grace_seconds}
     return {
+        **grace,
         **scheduling(template),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,

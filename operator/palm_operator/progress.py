@@ -1,39 +1,75 @@
 """What is said while policies are trained and evaluated, and when a person must help."""
 
-from palm_operator.api import DeployedPortfolio
-from palm_operator.names import LAST_ATTEMPT, Step
+from palm_operator.api import Portfolio
+from palm_operator.failures_said import failed_said, repetition, repetition_reason
+from palm_operator.names import Step
 from palm_operator.observed import Observed
-from palm_operator.status import Said
-from palm_operator.tasks import State, Task
+from palm_operator.search import Fate, Search
+from palm_operator.status import Said, number
+from palm_operator.tasks import BROKEN, State, Task
+from palm_operator.waiting_said import held_up_said, refused_said, waiting_said, waiting_text
 from palm_operator.work import Work
 
 _SHOWN = 3
 
 
-def trained_said(work: Work, tasks: tuple[Task, ...]) -> Said:
-    """Return the condition Trained: every policy of the grid is trained and evaluated."""
-    if problem := first_problem(work, tasks):
+def is_complete(search: Search, tasks: tuple[Task, ...]) -> bool:
+    """Say whether there is all the evidence that a decision needs."""
+    base = [task for task in tasks if task.policy is None]
+    return search.is_done and all(task.state is State.DONE for task in base)
+
+
+def trained_said(
+    portfolio: Portfolio,
+    work: Work,
+    tasks: tuple[Task, ...],
+    search: Search,
+    observed: Observed,
+) -> Said:
+    """Return the condition Trained: what is trained and evaluated is enough."""
+    if problem := first_problem(portfolio, work, tasks, search, observed):
         return problem
-    missing = [task for task in tasks if task.state is not State.DONE]
-    if not missing and work.is_determined:
-        return Said(
-            "True", "AllTrained", f"all {len(work.grid)} policies are trained and evaluated"
-        )
+    if is_complete(search, tasks):
+        return _enough(search)
     repeated = [t for t in tasks if t.is_repetition and t.state is not State.DONE]
     if repeated:
-        return Said("False", _repetition_reason(repeated[0]), _repetition(repeated[0]))
-    return Said("False", stage(work, tasks), progress_message(work, tasks))
+        return Said("False", repetition_reason(repeated[0]), repetition(repeated[0]))
+    if hindered := refused_said(tasks, observed.job_refusals) or waiting_said(tasks):
+        return hindered
+    return Said("False", stage(work, tasks), progress_message(tasks, search))
 
 
-def first_problem(work: Work, tasks: tuple[Task, ...]) -> Said | None:
+def first_problem(
+    portfolio: Portfolio,
+    work: Work,
+    tasks: tuple[Task, ...],
+    search: Search,
+    observed: Observed,
+) -> Said | None:
     """Return what a person must look at; None when nothing."""
     if work.problem:
         return Said("False", "CalibrationFailed", work.problem)
-    for state in (State.FAILED, State.EXHAUSTED, State.CONFLICT):
-        broken = [task for task in tasks if task.state is state]
+    if search.is_at_limit:
+        return _at_limit(search)
+    for state in BROKEN:
+        # A failed oracle call is no problem once its weight vector is certified without it.
+        broken = [
+            task
+            for task in tasks
+            if task.state is state and (task.policy is None or not search.is_certified)
+        ]
         if broken:
-            return _broken(broken)
-    return None
+            return failed_said(broken, portfolio)
+    refusals = {name: why for name, why in observed.job_refusals.items() if why.is_final}
+    return held_up_said(tasks) or refused_said(tasks, refusals)
+
+
+def doing_said(work: Work, tasks: tuple[Task, ...], search: Search, observed: Observed) -> Said:
+    """Return what is being made, or what it waits for."""
+    hindered = refused_said(tasks, observed.job_refusals) or waiting_said(tasks)
+    if hindered is not None:
+        return Said("True", hindered.reason, hindered.message)
+    return Said("True", stage(work, tasks), progress_message(tasks, search))
 
 
 def stage(work: Work, tasks: tuple[Task, ...]) -> str:
@@ -46,29 +82,56 @@ def stage(work: Work, tasks: tuple[Task, ...]) -> str:
     return "Training" if any(t.step is Step.TRAIN for t in left) else "Evaluating"
 
 
-def progress_message(work: Work, tasks: tuple[Task, ...]) -> str:
-    """Return one line on what runs, for how many of how many."""
-    total = len(work.grid)
-    done = sum(t.state is State.DONE and t.step is Step.EVALUATE and t.policy is not None
-               for t in tasks)  # fmt: skip
+def progress_message(tasks: tuple[Task, ...], search: Search) -> str:
+    """Return one line on what runs, for how many of how many, and what is certified so far."""
+    done = search.count(Fate.EVALUATED)
     parts = []
     for step, verb in ((Step.TRAIN, "training"), (Step.EVALUATE, "evaluating")):
         running = [t for t in tasks if t.step is step and t.state is State.RUNNING]
         if running:
             parts.append(f"{verb} {_enumerated([t.subject for t in running])}")
-    return f"{'; '.join(parts) or 'no Job runs'}; {done} of {total} policies are evaluated"
+    parts = parts or ["no Job runs"]
+    parts[-1] += waiting_text(tasks)
+    if search.mode == "Grid":
+        return f"{'; '.join(parts)}; {done} of {search.size} policies are evaluated"
+    parts.append(f"{done} of at most {search.planned} policies are evaluated")
+    if search.is_certified:
+        why = "what runs is let finish" if search.is_over else "more may make the portfolio smaller"
+        parts.append(f"all {search.size} weight vectors are certified: {why}")
+    elif search.is_calibrated:
+        parts.append(f"{len(search.uncovered)} of {search.size} weight vectors are not certified")
+    return "; ".join(parts)
 
 
-def is_stuck(tasks: tuple[Task, ...]) -> bool:
-    """Say whether nothing runs and nothing can be started."""
-    return not any(t.state in (State.RUNNING, State.STARTABLE) for t in tasks)
+def uncovered(search: Search) -> str:
+    """Return how much of the grid is not certified, and by how much the worst misses."""
+    missing = f"{len(search.uncovered)} of {search.size} weight vectors"
+    if search.mode == "Grid":
+        return f"{missing} have no evaluated policy"
+    return (
+        f"{missing} are not certified to be covered, the worst misses by {number(search.gap)} "
+        "(normalized units)"
+    )
+
+
+def is_stuck(tasks: tuple[Task, ...], observed: Observed) -> bool:
+    """Say whether nothing runs and nothing can be started, unless a person helps."""
+    runs = [t for t in tasks if t.state is State.RUNNING]
+    if any(t.job is None or not t.job.is_held_up for t in runs):
+        return False
+    refusals = observed.job_refusals
+    startable = [t for t in tasks if t.state is State.STARTABLE]
+    if all(t.name in refusals and refusals[t.name].is_final for t in startable):
+        return True
+    # Jobs that will not run occupy every place.
+    places = observed.unfinished
+    return bool(places) and all(job.is_held_up for job in places)
 
 
 def conflict_said(observed: Observed) -> Said | None:
     """Return the complaint about objects that are not ours but have a name we need."""
     foreign = sorted(
-        {*observed.conflicts}
-        | {job.name for job in observed.jobs if not job.owned}
+        observed.foreign_names
         | {service.name for service in observed.services if not service.owned}
     )
     if not foreign:
@@ -81,71 +144,44 @@ def conflict_said(observed: Observed) -> Said | None:
     )
 
 
-def pruned_said(work: Work, portfolio: DeployedPortfolio) -> dict[str, Said]:
-    """Return the conditions Pruned and GuaranteeHeld of a decided portfolio."""
-    guarantee = portfolio.guarantee
-    proven = "proven to be the smallest" if guarantee.proven else "not proven to be the smallest"
-    return {
-        "Pruned": Said(
-            "True",
-            "Covered",
-            f"{portfolio.size} of {len(work.grid)} policies cover every weight vector of the grid, "
-            f"{proven}",
-        ),
-        "GuaranteeHeld": Said(
-            "True",
-            "GridCovered",
-            f"at every weight vector of the grid a chosen policy is within epsilon="
-            f"{guarantee.epsilon} (relative) and delta={guarantee.delta} (normalized units) of the "
-            "best policy observed; between them nothing is claimed",
-        ),
-    }
+def accepted_said(portfolio: Portfolio, work: Work) -> Said:
+    """Return the condition Accepted of a Portfolio that can be carried out, with what it costs."""
+    search, pruning, count = portfolio.spec.search, portfolio.spec.pruning, len(work.grid)
+    if search.mode == "Grid":
+        return Said("True", "Accepted", f"{count} weight vectors, one oracle call each")
+    return Said(
+        "True",
+        "Accepted",
+        f"{count} weight vectors; at most {min(count, search.max_oracle_calls)} oracle calls, as "
+        f"many as certify pruning mu={pruning.mu}, alpha={pruning.alpha}: tighter tolerances may "
+        "take more",
+    )
 
 
-def _broken(broken: list[Task]) -> Said:
-    task = broken[0]
-    others = f"; and {len(broken) - 1} more" if len(broken) > 1 else ""
-    if task.state is State.CONFLICT:
-        return Said(
-            "False",
-            "NameConflict",
-            f"a Job {task.name} exists and is not controlled by this Portfolio; it is not touched: "
-            f"delete it, or rename the Portfolio{others}",
-        )
-    what = "oracle call" if task.step is Step.TRAIN else "evaluation"
-    if task.state is State.FAILED:
-        job = task.job
-        why = f"{job.reason}: {job.message}" if job else "unknown"
-        return Said(
-            "False",
-            "OracleCallFailed" if task.step is Step.TRAIN else "EvaluationFailed",
-            f"the {what} of {task.subject} failed ({why}); nothing is pruned without it: see "
-            f"`kubectl logs job/{task.name}`, then delete Job {task.name} to try again{others}",
-        )
+def _enough(search: Search) -> Said:
+    done = search.count(Fate.EVALUATED)
+    if done == search.size:
+        return Said("True", "AllTrained", f"all {done} policies are trained and evaluated")
+    failed = search.count(Fate.FAILED)
+    lost = f"; {failed} oracle calls failed and are not needed" if failed else ""
+    return Said(
+        "True",
+        "Certified",
+        f"{done} of {search.size} weight vectors are trained and evaluated; the others are "
+        f"certified to be covered without an oracle call{lost}",
+    )
+
+
+def _at_limit(search: Search) -> Said:
+    failed = search.count(Fate.FAILED)
+    lost = f", {failed} of them failed" if failed else ""
     return Said(
         "False",
-        _repetition_reason(task),
-        f"the {what} of {task.subject} finished {LAST_ATTEMPT} times and "
-        f"{_complaint(task)}; delete its Jobs to try again{others}",
+        "OracleCallLimitReached",
+        f"{search.spent} oracle calls are spent{lost}; spec.search.maxOracleCalls is "
+        f"{search.limit}: {uncovered(search)}; raise maxOracleCalls, or spec.pruning.mu or alpha. "
+        "What is deployed stays",
     )
-
-
-def _repetition(task: Task) -> str:
-    what = "oracle call" if task.step is Step.TRAIN else "evaluation"
-    return (
-        f"an earlier {what} of {task.subject} finished and {_complaint(task)}; "
-        f"attempt {task.attempt} of {LAST_ATTEMPT}"
-    )
-
-
-def _complaint(task: Task) -> str:
-    if task.invalid:
-        return f"{task.key} is not valid: {task.invalid}"
-    return f"{task.key} is not in S3"
-
-
-def _repetition_reason(task: Task) -> str:
-    return "ResultInvalid" if task.invalid else "ResultMissing"
 
 
 def _enumerated(items: list[str]) -> str:

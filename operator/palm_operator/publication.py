@@ -1,14 +1,24 @@
 """Publishing a portfolio: apply the new services, wait for them, switch, retire the old. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from palm_operator.api import DeployedPortfolio, Portfolio
-from palm_operator.decision import Decision
-from palm_operator.names import inference_service_name
-from palm_operator.observed import Observed, Service, contains
-from palm_operator.serving import inference_service
+from palm_operator.api import Portfolio
+from palm_operator.api_status import DeployedPortfolio
+from palm_operator.chosen import Chosen
+from palm_operator.names import inference_service_name, shared_service_name
+from palm_operator.observed import Observed, Service, ServiceKind, contains
+from palm_operator.requests import Policy
+from palm_operator.revisions import is_same, switched
+from palm_operator.rollout import Turn, marked, turn
+from palm_operator.served_said import AWAITING_TURN, Publishing, published_said
+from palm_operator.serving import as_it_runs, inference_service
+from palm_operator.shared import shared_name, shared_server
+from palm_operator.standing import Standing
 from palm_operator.status import Said, refreshed
+from palm_operator.times import remaining
 from palm_operator.work import Work
 
 
@@ -23,35 +33,108 @@ class Publication:
     published: Said
     is_stuck: bool = False
     """Whether only a person can help."""
+    is_new: bool = False
+    """Whether the portfolio is the one that is published, as opposed to the one before it."""
+    again_in: float | None = None
+    """Seconds until something is to be retired; None: nothing waits for a time."""
 
 
 def publication(
-    portfolio: Portfolio,
+    choice: Chosen,
     work: Work,
-    decision: Decision,
     observed: Observed,
     *,
     new: DeployedPortfolio,
+    too_many: str = "",
+    now: datetime,
 ) -> Publication:
-    """Return what publishing the decision means, given what is served already."""
+    """Return what publishing a portfolio means, given what is served already.
+
+    Args:
+        choice: The portfolio to be published, with the status that was last written.
+        work: The work of the revision that is published.
+        observed: What there is.
+        new: The portfolio as the status tells it.
+        too_many: Why it is not to be published, having more policies than are allowed; empty: it
+            has not.
+        now: The time, for the switch and what is retired after it.
+    """
+    portfolio = choice.portfolio
     serving, previous = portfolio.spec.serving, portfolio.status.portfolio
-    ours = tuple(s for s in observed.services if s.owned and not s.deleting)
     if serving.mode == "None":
         said = Said("False", "NotRequested", "spec.serving.mode is None: nothing is served")
-        return Publication((), ours, new, said)
+        shown = switched(new, now=now)
+        retires, again_in = retired(portfolio, observed, wanted=frozenset(), now=now)
+        return Publication((), retires, shown, said, is_new=True, again_in=again_in)
     kept = refreshed(previous, observed) if previous else None
-    if len(decision.survivors) > serving.max_policies:
-        said = Said("False", "TooManyPolicies", _too_many(portfolio, decision))
+    if too_many:
+        meanwhile = f"; revision {kept.revision} keeps serving" if kept else ""
+        said = Said("False", "TooManyPolicies", f"{too_many}{meanwhile}")
         return Publication((), (), kept, said, is_stuck=True)
-    if not observed.serves:
+    shares = serving.mode == "SharedAdapters"
+    if not (observed.serves or (shares and observed.serves_llms)):
         said = Said(
             "False",
             "KServeAbsent",
             "the cluster has no InferenceService resource (serving.kserve.io/v1beta1): install "
             "KServe, or set spec.serving.mode to None",
         )
-        return Publication((), (), new, said, is_stuck=True)
-    return _per_policy(portfolio, work, decision, observed, new=new, kept=kept)
+        return Publication((), (), new, said, is_stuck=True, is_new=True)
+    servers = _wanted(choice, work, observed)
+    return _published(portfolio, servers, observed, new=new, kept=kept, now=now)
+
+
+def retired(
+    portfolio: Portfolio, observed: Observed, *, wanted: frozenset[str], now: datetime
+) -> tuple[tuple[Service, ...], float | None]:
+    """Return the servers to retire, and in how many seconds others are due; None: none is.
+
+    Nothing is retired before the status has said where its successor is, and then a while later.
+
+    Args:
+        portfolio: With the status that was last written.
+        observed: What there is.
+        wanted: Servers that are needed from now on.
+        now: The time.
+    """
+    said = portfolio.status.portfolio
+    left = leftovers(observed, wanted)
+    if not left or said is None or said.since is None or _services(said) != wanted:
+        return (), None
+    wait = remaining(said.since, portfolio.spec.serving.retire_after, now=now)
+    return ((), wait) if wait else (left, None)
+
+
+def leftovers(observed: Observed, wanted: frozenset[str]) -> tuple[Service, ...]:
+    """Return our servers that are none of those that are needed."""
+    ours = [s for s in observed.services if s.owned and not s.deleting]
+    return tuple(s for s in ours if s.name not in wanted)
+
+
+def outdated(
+    portfolio: Portfolio, observed: Observed, *, now: datetime
+) -> tuple[tuple[Service, ...], float | None]:
+    """Return what to retire while a successor is made: all but what is deployed, if that serves."""
+    said = portfolio.status.portfolio
+    if said is None or not all(p.ready for p in refreshed(said, observed).policies if p.service):
+        return (), None
+    return retired(portfolio, observed, wanted=frozenset(_services(said)), now=now)
+
+
+def service_names(choice: Chosen, observed: Observed) -> list[str | None]:
+    """Return the name of what serves each survivor; None where nothing is to.
+
+    Raises:
+        InvalidPortfolio: The namespace's name leaves no room for a name.
+    """
+    portfolio, policies = choice.portfolio, choice.policies
+    mode, metadata = portfolio.spec.serving.mode, portfolio.metadata
+    if mode == "SharedAdapters":
+        kind = _shared_kind(portfolio, observed)
+        return [shared_name(portfolio, policies, kind)] * len(policies)
+    if mode == "PerPolicy":
+        return [inference_service_name(metadata.name, metadata.namespace, p.name) for p in policies]
+    return [None] * len(policies)
 
 
 def ready_said(portfolio: Portfolio, shown: DeployedPortfolio | None, *, otherwise: Said) -> Said:
@@ -70,60 +153,131 @@ def ready_said(portfolio: Portfolio, shown: DeployedPortfolio | None, *, otherwi
     ready = [p for p in served if p.ready]
     if served and len(ready) == len(served):
         return Said("True", "Serving", f"all {len(served)} policies are served")
-    return Said("False", otherwise.reason, f"{len(ready)} of {len(served)} policies are served")
+    silent = next((f"; {p.name}: {p.message}" for p in served if not p.ready and p.message), "")
+    message = f"{len(ready)} of {len(served)} policies are served{silent}"
+    return Said("False", otherwise.reason, message)
 
 
-def _per_policy(
+@dataclass(frozen=True)
+class _Server:
+    """One object of KServe's, and the policies it is to serve."""
+
+    manifest: dict[str, Any]
+    policies: tuple[Policy, ...]
+
+
+def _wanted(choice: Chosen, work: Work, observed: Observed) -> dict[str, _Server]:
+    """Return the servers that a portfolio needs, by name."""
+    portfolio, policies = choice.portfolio, choice.policies
+    live = {service.name: service.body for service in observed.services}
+    if portfolio.spec.serving.mode == "SharedAdapters":
+        kind = _shared_kind(portfolio, observed)
+        made = [_Server(shared_server(portfolio, work, policies, kind), policies)]
+    else:
+        made = [_Server(inference_service(portfolio, work, p), (p,)) for p in policies]
+    by_name = {server.manifest["metadata"]["name"]: server for server in made}
+    return {
+        name: replace(server, manifest=as_it_runs(server.manifest, live.get(name)))
+        for name, server in by_name.items()
+    }
+
+
+def _shared_kind(portfolio: Portfolio, observed: Observed) -> ServiceKind:
+    # A runtime to pin is a wish that only an InferenceService knows.
+    wishes_runtime = portfolio.spec.serving.runtime is not None
+    serves_llms = observed.serves_llms and not (observed.serves and wishes_runtime)
+    return "LLMInferenceService" if serves_llms else "InferenceService"
+
+
+def _published(
     portfolio: Portfolio,
-    work: Work,
-    decision: Decision,
+    servers: Mapping[str, _Server],
     observed: Observed,
     *,
     new: DeployedPortfolio,
     kept: DeployedPortfolio | None,
+    now: datetime,
 ) -> Publication:
+    step = _step(portfolio, servers, observed)
+    applied = {manifest["metadata"]["name"] for manifest in step.applies}
+    publishing = _publishing(servers, observed, applied)
+    all_serve = all(p.standing.state == "Serving" for p in publishing)
+    keeps = kept is not None and not all_serve and _keeps(portfolio, kept, new)
+    shown = kept if keeps and kept is not None else new
+    said, is_stuck = published_said(publishing, kept=kept if keeps else None)
+    retires, again_in = step.retires, None
+    if all_serve:
+        shown = switched(shown, now=now)
+        retires, again_in = retired(portfolio, observed, wanted=frozenset(servers), now=now)
+    for leaving in (step.leaving, *(service.name for service in step.retires)):
+        shown = marked(shown, leaving)
+    return Publication(step.applies, retires, shown, said, is_stuck, not keeps, again_in)
+
+
+def _step(portfolio: Portfolio, servers: Mapping[str, _Server], observed: Observed) -> Turn:
+    """Return which servers are made, changed and, to make room for them, taken away now."""
     live = {service.name: service for service in observed.services}
-    wanted = {
-        manifest["metadata"]["name"]: manifest
-        for manifest in (inference_service(portfolio, work, p) for p in decision.survivors)
-    }
     foreign = set(observed.conflicts) | {s.name for s in observed.services if not s.owned}
-    applies = tuple(
-        manifest
-        for name, manifest in wanted.items()
+    due = tuple(
+        server.manifest
+        for name, server in servers.items()
         if name not in foreign
-        and not (name in live and (live[name].deleting or contains(live[name].body, manifest)))
+        and not (
+            name in live and (live[name].deleting or contains(live[name].body, server.manifest))
+        )
     )
-    ready = [n for n in wanted if n in live and live[n].owned and live[n].ready]
-    all_ready = len(ready) == len(wanted) and not applies
-    old = [s for s in observed.services if s.owned and not s.deleting and s.name not in wanted]
-    # Nothing is retired before its successor answers.
-    retires = tuple(old) if all_ready else ()
-    still_serves = kept is not None and any(p.ready for p in kept.policies)
-    shown = kept if still_serves and not all_ready and kept != new else new
-    if all_ready:
-        said = Said("True", "Published", f"all {len(wanted)} InferenceServices are Ready")
-    else:
-        said = Said("False", "WaitingForKServe", _waiting(len(wanted), len(ready)))
-    return Publication(applies, retires, shown, said)
+    if portfolio.spec.serving.rollout == "BlueGreen":
+        return Turn(applies=due)
+    ours = [service for service in observed.services if service.owned]
+    said = portfolio.status.portfolio
+    return turn(due, wanted=frozenset(servers), services=ours, said=said)
 
 
-def _waiting(count: int, ready: int) -> str:
-    how_many = f"{ready} of them are" if ready else "none is"
-    return (
-        f"{count} InferenceServices applied; {how_many} Ready yet; KServe's controller makes them "
-        "so, see `kubectl get inferenceservices`"
-    )
+def _publishing(
+    servers: Mapping[str, _Server], observed: Observed, applied: set[str]
+) -> list[Publishing]:
+    live = {service.name: service for service in observed.services}
+    return [
+        Publishing(policy, name, _standing(name, live, applied, observed), server.manifest["kind"])
+        for name, server in servers.items()
+        for policy in server.policies
+    ]
 
 
-def _too_many(portfolio: Portfolio, decision: Decision) -> str:
-    return (
-        f"the portfolio has {len(decision.survivors)} policies and spec.serving.maxPolicies is "
-        f"{portfolio.spec.serving.max_policies}; raise it, or raise spec.pruning.mu or alpha"
-    )
+def _keeps(portfolio: Portfolio, kept: DeployedPortfolio, new: DeployedPortfolio) -> bool:
+    """Say whether the portfolio before is still what users are sent to."""
+    answering = sum(policy.ready for policy in kept.policies)
+    if is_same(kept, new):
+        return False
+    if portfolio.spec.serving.rollout == "BlueGreen":
+        return answering > 0
+    return answering > sum(policy.ready for policy in new.policies)
+
+
+def _standing(
+    name: str, live: Mapping[str, Service], applied: set[str], observed: Observed
+) -> Standing:
+    """Return how a service stands in view of what is done to it just now."""
+    if name in observed.refusals:
+        before = live[name].standing.answers if name in live else False
+        return Standing("Failing", "Refused", observed.refusals[name], answers=before)
+    if name not in live and name not in applied:
+        return Standing("Starting", AWAITING_TURN, "its server waits for its turn")
+    if name not in live:
+        return Standing("Starting", "Applied", "its server is being made")
+    if name in applied:
+        return replace(live[name].standing, state="Starting", message="it is being changed")
+    return live[name].standing
+
+
+def _services(portfolio: DeployedPortfolio | None) -> set[str]:
+    return {p.service for p in portfolio.policies if p.service} if portfolio else set()
 
 
 def service_names_fit(portfolio: Portfolio, policy: str) -> None:
     """Raise InvalidPortfolio unless KServe's limit leaves room for a policy's service."""
-    if portfolio.spec.serving.mode == "PerPolicy":
-        inference_service_name(portfolio.metadata.name, portfolio.metadata.namespace, policy)
+    metadata, mode = portfolio.metadata, portfolio.spec.serving.mode
+    if mode == "PerPolicy":
+        inference_service_name(metadata.name, metadata.namespace, policy)
+    elif mode == "SharedAdapters":
+        shared_service_name(metadata.name, metadata.namespace, "0" * 32)

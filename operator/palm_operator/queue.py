@@ -23,18 +23,19 @@ class WorkQueue:
     """
 
     def __init__(
-        self, work: Callable[[Key], Awaitable[bool]], *, debounce: float = DEBOUNCE_SECONDS
+        self, work: Callable[[Key], Awaitable[float | None]], *, debounce: float = DEBOUNCE_SECONDS
     ) -> None:
         """Make a queue.
 
         Args:
-            work: One pass; returns whether another follows at once.
+            work: One pass; returns in how many seconds another follows, None if none does.
             debounce: Seconds to wait for more reasons before a pass.
         """
         self._work, self._debounce = work, debounce
         self._due: set[Key] = set()
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._failures: dict[Key, int] = {}
+        self._alarms: dict[Key, asyncio.TimerHandle] = {}
 
     def add(self, key: Key) -> None:
         """Ask for a pass over a key."""
@@ -45,6 +46,9 @@ class WorkQueue:
     async def stop(self) -> None:
         """Let no further pass begin and cancel those that run; they are safe to repeat."""
         self._due.clear()
+        for alarm in self._alarms.values():
+            alarm.cancel()
+        self._alarms.clear()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -61,7 +65,7 @@ class WorkQueue:
 
     async def _once(self, key: Key) -> None:
         try:
-            again = await self._work(key)
+            following = await self._work(key)
         except Exception as error:
             self._failures[key] = self._failures.get(key, 0) + 1
             logger.warning(
@@ -73,8 +77,21 @@ class WorkQueue:
             self._due.add(key)
         else:
             self._failures.pop(key, None)
-            if again:
-                self._due.add(key)
+            self._follow(key, following)
+
+    def _follow(self, key: Key, seconds: float | None) -> None:
+        """Let another pass follow; the latest pass alone says when."""
+        if alarm := self._alarms.pop(key, None):
+            alarm.cancel()
+        if seconds == 0:
+            self._due.add(key)
+        elif seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._alarms[key] = loop.call_later(seconds, self._wake, key)
+
+    def _wake(self, key: Key) -> None:
+        self._alarms.pop(key, None)
+        self.add(key)
 
     def _backoff(self, key: Key) -> float:
         failures = self._failures.get(key, 0)

@@ -9,9 +9,10 @@ from palm_operator import evidence as believed
 from palm_operator.api import Portfolio
 from palm_operator.evidence import Evidence
 from palm_operator.requests import policy_evaluation
+from palm_operator.uses import Uses, uses_of
 from palm_operator.work import Work
 
-Parsed = TrainingRecord | PolicyResult | Calibration
+Parsed = TrainingRecord | PolicyResult | Calibration | Uses
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,17 @@ class Found:
     """What was there: a valid object, an invalid one, or (neither) nothing."""
 
     valid: Parsed | None = None
+    sha256: str = ""
     invalid: str = ""
 
 
-def wants(portfolio: Portfolio, work: Work) -> Iterator[Want]:
-    """Yield every object that decides what comes next, as far as the work is determined."""
+def wants(portfolio: Portfolio, work: Work, evidence: Evidence) -> Iterator[Want]:
+    """Yield every object that decides what comes next, as far as the work is determined.
+
+    The result of a policy matters, and is looked for, once the policy is known to be trained.
+    """
+    used = uses_of(portfolio, work)
+    yield Want(used.key, used.digest, used.parse)
     yield Want(
         work.base_key,
         work.base.evaluation_digest,
@@ -41,6 +48,8 @@ def wants(portfolio: Portfolio, work: Work) -> Iterator[Want]:
     for policy in work.policies:
         parse_record = partial(believed.training_record, policy_digest=policy.digest)
         yield Want(policy.record_key, policy.digest, parse_record)
+        if policy.digest not in evidence.trained:
+            continue
         request = policy_evaluation(portfolio, policy)
         yield Want(
             policy.result_key,
@@ -63,6 +72,8 @@ def gathered(found: Mapping[str, tuple[Want, Found]]) -> Evidence:
         trained=frozenset(d for d, value in valid if isinstance(value, TrainingRecord)),
         results={d: value for d, value in valid if isinstance(value, PolicyResult)},
         calibrations={d: value for d, value in valid if isinstance(value, Calibration)},
+        uses=frozenset(d for d, value in valid if isinstance(value, Uses)),
         invalid={key: outcome.invalid for key, (_, outcome) in found.items() if outcome.invalid},
+        sha256={key: outcome.sha256 for key, (_, outcome) in found.items() if outcome.sha256},
         read=frozenset(found),
     )

@@ -1,6 +1,7 @@
 """What is asked of the images for one Portfolio: requests, digests, and the units of rewards."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -16,12 +17,23 @@ from palm.contract import (
     TrainingRequest,
     digest_of,
 )
-from palm.errors import InvalidPortfolio, InvalidResult
-from palm.grid import construct_grid, grid_size
+from palm.errors import InvalidResult
+from palm.evaluations import ErrorUnits
 from palm.objective import utilities
-from palm.policies import evaluation_digest, policy_digest, policy_name
+from palm.policies import determining, evaluation_digest, policy_digest, policy_name
 from palm.rational import parse_decimal
 from palm_operator.api import Portfolio, PortfolioSpec
+from palm_operator.api_rewards import Reward
+
+
+@dataclass(frozen=True)
+class Place:
+    """A weight vector of the grid, and the same wish in training units."""
+
+    index: int
+    """Position in the grid."""
+    weights: tuple[float, ...]
+    training_weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -54,40 +66,11 @@ class Policy:
 
 
 def revision_of(spec: PortfolioSpec) -> str:
-    """Return eight digits of the digest of everything that determines the policies."""
-    return digest_of(
-        {
-            "baseModel": spec.base_model.uri,
-            "prompts": spec.prompts.model_dump(mode="json", by_alias=True),
-            "rewards": [r.model_dump(mode="json", by_alias=True) for r in spec.rewards],
-            "grid": spec.grid.model_dump(mode="json", by_alias=True),
-            "training": spec.training.settings().model_dump(mode="json", by_alias=True),
-            "evaluation": spec.evaluation.settings(spec.training.max_completion_tokens).model_dump(
-                mode="json", by_alias=True
-            ),
-        }
-    )[:8]
+    """Return eight digits of the digest of everything that determines the policies.
 
-
-def weight_vectors(spec: PortfolioSpec) -> tuple[tuple[float, ...], ...]:
-    """Return the grid.
-
-    Raises:
-        InvalidPortfolio: It is larger than ``search.maxOracleCalls``, or cannot be built.
+    Search and pruning only choose among policies: they are not part of it.
     """
-    dimension, limit = len(spec.rewards), spec.search.max_oracle_calls
-    try:
-        mu, alpha = parse_decimal(spec.grid.mu), parse_decimal(spec.grid.alpha)
-        count = grid_size(mu, alpha, dimension)
-    except ValueError as error:
-        raise InvalidPortfolio(f"spec.grid: {error}") from None
-    if count > limit:
-        raise InvalidPortfolio(
-            f"the grid of mu={spec.grid.mu}, alpha={spec.grid.alpha} over {dimension} rewards has "
-            f"{count} weight vectors, one oracle call each; spec.search.maxOracleCalls is {limit}: "
-            "raise it, or choose larger mu or alpha"
-        )
-    return _grid(spec.grid.mu, spec.grid.alpha, dimension)
+    return _determinants(spec)[:8]
 
 
 def affine_maps(
@@ -125,8 +108,15 @@ def training_utilities(
     divergence = np.array([r.divergence.mean for r in results])
     offset = np.array([m.offset for m in maps])
     scale = np.array([m.scale for m in maps])
-    beta = float(parse_decimal(spec.training.kl_coefficient))
+    beta = divergence_coefficient(spec)
     return utilities(rewards=(means - offset) / scale, regularizer=beta * divergence)
+
+
+def divergence_coefficient(spec: PortfolioSpec) -> float:
+    """Return β as policies are judged by it: 0 where greedy decoding leaves the KL term out."""
+    if spec.evaluation.decoding == "Greedy":
+        return 0.0
+    return float(parse_decimal(spec.training.kl_coefficient))
 
 
 def storage_location(spec: PortfolioSpec) -> StorageLocation:
@@ -142,9 +132,22 @@ def base_evaluation(portfolio: Portfolio) -> EvaluationRequest:
     return _evaluation(portfolio, policy=BASE_POLICY, digest=None)
 
 
-def policy_evaluation(portfolio: Portfolio, policy: Policy) -> EvaluationRequest:
-    """Return the evaluation of a trained policy."""
-    return _evaluation(portfolio, policy=policy.name, digest=policy.digest)
+def policy_evaluation(
+    portfolio: Portfolio, policy: Policy, maps: tuple[AffineMap, ...] | None = None
+) -> EvaluationRequest:
+    """Return the evaluation of a trained policy.
+
+    Args:
+        portfolio: Whose policy it is.
+        policy: The policy; its digest covers the maps.
+        maps: Raw reward to training units, in which a precision is asked for.
+    """
+    request = _evaluation(portfolio, policy=policy.name, digest=policy.digest)
+    if maps is None or request.settings.precision is None:
+        return request
+    beta = divergence_coefficient(portfolio.spec)
+    units = ErrorUnits(rewards=tuple(m.scale for m in maps), divergence=1 / beta if beta else None)
+    return request.model_copy(update={"units": units})
 
 
 def policy_training(
@@ -161,45 +164,78 @@ def policy_training(
         affine_maps=maps,
         weights=policy.training_weights,
         settings=spec.training.settings(),
+        execution=spec.training.execution(),
         storage=storage_location(spec),
     )
 
 
-def policy_at(
-    portfolio: Portfolio,
-    maps: tuple[AffineMap, ...],
-    *,
-    index: int,
-    weights: tuple[float, ...],
-    trained_at: tuple[float, ...],
-) -> Policy:
-    """Return the policy of one weight vector.
+def policies_at(
+    portfolio: Portfolio, maps: tuple[AffineMap, ...], places: Iterable[Place]
+) -> tuple[Policy, ...]:
+    """Return the policies of some weight vectors.
 
     Args:
-        portfolio: Whose policy it is.
+        portfolio: Whose policies they are.
         maps: Raw reward to training units, length d.
-        index: Position in the grid.
-        weights: Weight vector of the grid, length d.
-        trained_at: The same wish in training units, length d.
+        places: Which weight vectors.
     """
-    spec = portfolio.spec
+    source = _Source(_determinants(portfolio.spec), portfolio)
+    return tuple(_policy(source, maps, place) for place in places)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A Portfolio, compared by what determines its policies."""
+
+    digest: str
+    portfolio: Portfolio = field(compare=False)
+
+
+@lru_cache(maxsize=65_536)
+def _policy(source: _Source, maps: tuple[AffineMap, ...], place: Place) -> Policy:
+    """Digests of a large grid take a second; every pass asks for all of them."""
+    spec = source.portfolio.spec
     digest = policy_digest(
         base_model=spec.base_model.uri,
         prompts=spec.prompts.train,
         rewards=[reward.function() for reward in spec.rewards],
         affine_maps=maps,
-        weights=trained_at,
+        weights=place.training_weights,
         settings=spec.training.settings(),
     )
-    name = policy_name(index, digest)
+    name = policy_name(place.index, digest)
+    request = _evaluation(source.portfolio, policy=name, digest=digest)
     return Policy(
-        index=index,
+        index=place.index,
         name=name,
         digest=digest,
-        evaluation_digest=_evaluation(portfolio, policy=name, digest=digest).evaluation_digest,
-        weights=weights,
-        training_weights=trained_at,
+        evaluation_digest=request.evaluation_digest,
+        weights=place.weights,
+        training_weights=place.training_weights,
     )
+
+
+def _determinants(spec: PortfolioSpec) -> str:
+    return digest_of(
+        {
+            "baseModel": spec.base_model.uri,
+            "prompts": {
+                "train": determining(spec.prompts.train),
+                "evaluation": determining(spec.prompts.evaluation),
+            },
+            "rewards": [_reward_determinants(reward) for reward in spec.rewards],
+            "grid": spec.grid.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "training": determining(spec.training.settings()),
+            "evaluation": determining(
+                spec.evaluation.settings(spec.training.max_completion_tokens)
+            ),
+        }
+    )
+
+
+def _reward_determinants(reward: Reward) -> dict[str, object]:
+    bounds = reward.range.model_dump(mode="json", by_alias=True) if reward.range else None
+    return {**determining(reward.function()), "range": bounds}
 
 
 def _evaluation(portfolio: Portfolio, *, policy: str, digest: str | None) -> EvaluationRequest:
@@ -225,9 +261,3 @@ def _evaluation(portfolio: Portfolio, *, policy: str, digest: str | None) -> Eva
         settings=settings,
         storage=storage_location(spec),
     )
-
-
-@lru_cache(maxsize=32)
-def _grid(mu: str, alpha: str, dimension: int) -> tuple[tuple[float, ...], ...]:
-    rows = construct_grid(parse_decimal(mu), parse_decimal(alpha), dimension=dimension)
-    return tuple(tuple(row) for row in rows.tolist())

@@ -10,6 +10,7 @@ _NUMBER = r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,12}|/[1-9][0-9]{0,8})?"
 DECIMAL = rf"^{_NUMBER}$"
 SIGNED_DECIMAL = rf"^-?{_NUMBER}$"
 NUMBER_LENGTH = 32
+DURATION = r"^([0-9]{1,4}h)?([0-9]{1,4}m)?([0-9]{1,5}s)?$"
 
 OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
@@ -93,6 +94,27 @@ def uri_rules(uri: str = "self", field: str = "") -> tuple[dict[str, Any], ...]:
             f"!{uri}.startsWith('hf://') || !{uri}.matches(r'@(main|master|HEAD)$')",
             says=f"{value} + 'must name a commit or tag after @: a branch moves'",
             field=field,
+        ),
+    )
+
+
+def prompt_rules() -> tuple[dict[str, Any], ...]:
+    """Return the rules of where prompts lie; they stand on the ``PromptSource``."""
+    s3 = [rule_ for rule_ in uri_rules("self.uri", ".uri") if "hf://" not in rule_["rule"]]
+    return (
+        *s3,
+        rule(
+            "!self.uri.startsWith('hf://') || "
+            "self.uri.matches(r'^hf://datasets/[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9]"
+            r"[A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*(/[^/\s]+)+$')",
+            says="'\"' + self.uri + '\" must be hf://datasets/organization/name@revision/path of a "
+            "file: the revision pins what the policies were made from'",
+            field=".uri",
+        ),
+        rule(
+            r"!self.uri.startsWith('hf://') || !self.uri.matches(r'@(main|master|HEAD)/')",
+            says="'\"' + self.uri + '\" must name a commit or tag after @: a branch moves'",
+            field=".uri",
         ),
     )
 

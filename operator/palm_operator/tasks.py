@@ -5,7 +5,7 @@ that failed is a decision for a person; a Job that finished without a valid obje
 another attempt, a few times.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -26,11 +26,15 @@ class State(Enum):
     WAITING = auto()
     """For its policy to be trained, or for a Job that occupies its name to go."""
     FAILED = auto()
-    """Its Job failed for good; a person must look at it."""
+    """Its Job failed for good, or waited too long to run; a person must look at it."""
     EXHAUSTED = auto()
     """Its last attempt finished and still there is no valid object."""
     CONFLICT = auto()
     """An object that is not ours has its Job's name."""
+
+
+BROKEN = (State.FAILED, State.EXHAUSTED, State.CONFLICT)
+"""What only a person can mend."""
 
 
 @dataclass(frozen=True)
@@ -61,62 +65,93 @@ class Task:
         return f"{self.policy.name} (weights {shown})"
 
     @property
+    def whose(self) -> str:
+        """Return what it is about, in a sentence of its own."""
+        return self.subject if self.policy is None else f"policy {self.subject}"
+
+    @property
+    def what(self) -> str:
+        """Return what its Job does, for people."""
+        return "training" if self.step is Step.TRAIN else "evaluation"
+
+    @property
+    def section(self) -> str:
+        """Return the part of the spec that says how it is run."""
+        return "training" if self.step is Step.TRAIN else "evaluation"
+
+    @property
     def is_repetition(self) -> bool:
         """Say whether an earlier attempt finished without a valid object."""
         return self.attempt > 1
 
 
-def tasks_of(portfolio: Portfolio, work: Work, observed: Observed) -> tuple[Task, ...]:
-    """Return all known tasks, most urgent first.
+def tasks_of(
+    portfolio: Portfolio, work: Work, observed: Observed, called: Iterable[Policy]
+) -> tuple[Task, ...]:
+    """Return what is to be made, most urgent first.
 
-    Evaluations come before training: they finish what is begun. Extreme policies come before
-    others: their payoff table decides how the others are trained.
+    Evaluations come before training: they finish what is begun.
+
+    Args:
+        portfolio: Whose tasks they are.
+        work: What is determined of it.
+        observed: What there is.
+        called: The policies that are wanted, most urgent first.
     """
-    return tuple(_tasks(portfolio, work, observed))
+    name = portfolio.metadata.name
+    pairs = [policy_tasks(name, observed, policy) for policy in called]
+    return (
+        base_task(name, work, observed),
+        *(evaluation for evaluation, _ in pairs),
+        *(training for _, training in pairs),
+    )
 
 
-def obsolete_jobs(work: Work, observed: Observed) -> list[Job]:
-    """Return unfinished Jobs of earlier revisions that make nothing this revision needs."""
+def obsolete_jobs(work: Work, observed: Observed, *, search_over: bool) -> list[Job]:
+    """Return unfinished Jobs that make nothing that is still needed.
+
+    They are of an earlier revision; or no further oracle call is wanted, and no Pod of theirs has
+    run yet. A Job that runs is let finish: what it makes is of use for ever.
+    """
     wanted = {work.base.evaluation_digest}
     for policy in work.policies:
         wanted |= {policy.digest, policy.evaluation_digest}
     return [
         job
         for job in observed.unfinished
-        if job.revision != work.revision and job.digest not in wanted and not job.deleting
+        if not job.deleting
+        and (
+            (job.revision != work.revision and job.digest not in wanted)
+            or (search_over and job.step == Step.TRAIN and not job.begun)
+        )
     ]
 
 
-def _tasks(portfolio: Portfolio, work: Work, observed: Observed) -> Iterator[Task]:
-    evidence, portfolio_name = observed.evidence, portfolio.metadata.name
-    base = work.base.evaluation_digest
-    yield _task(
-        portfolio_name, observed, Step.EVALUATE, None, base, work.base_key, base in evidence.results
-    )
-    for policy in work.policies:
-        trained = policy.digest in evidence.trained
-        done = policy.evaluation_digest in evidence.results
-        yield _task(
-            portfolio_name,
+def base_task(portfolio: str, work: Work, observed: Observed) -> Task:
+    """Return the evaluation of the base policy."""
+    digest = work.base.evaluation_digest
+    done = digest in observed.evidence.results
+    return _task(portfolio, observed, Step.EVALUATE, None, digest, work.base_key, done)
+
+
+def policy_tasks(portfolio: str, observed: Observed, policy: Policy) -> tuple[Task, Task]:
+    """Return the evaluation and the training of a policy."""
+    evidence = observed.evidence
+    trained = policy.digest in evidence.trained
+    evaluated = policy.evaluation_digest in evidence.results
+    return (
+        _task(
+            portfolio,
             observed,
             Step.EVALUATE,
             policy,
             policy.evaluation_digest,
             policy.result_key,
-            done,
+            evaluated,
             waits=not trained,
-        )
-    for policy in sorted(work.policies, key=lambda p: not p.is_extreme):
-        trained = policy.digest in evidence.trained
-        yield _task(
-            portfolio_name,
-            observed,
-            Step.TRAIN,
-            policy,
-            policy.digest,
-            policy.record_key,
-            trained,
-        )
+        ),
+        _task(portfolio, observed, Step.TRAIN, policy, policy.digest, policy.record_key, trained),
+    )
 
 
 def _task(
@@ -155,9 +190,10 @@ def _state(last: Job | None, *, done: bool, waits: bool) -> tuple[State, int]:
     attempt = last.attempt if last else 1
     if done:
         return State.DONE, attempt
-    if last is not None and (last.state == "Active" or last.deleting):
+    overdue = last is not None and last.overdue_after is not None and not last.deleting
+    if last is not None and not overdue and (last.state == "Active" or last.deleting):
         return State.RUNNING, attempt
-    if last is not None and last.state == "Failed":
+    if last is not None and (overdue or last.state == "Failed"):
         return State.FAILED, attempt
     if last is not None and last.attempt >= LAST_ATTEMPT:
         return State.EXHAUSTED, attempt

@@ -9,6 +9,7 @@ of training units that belong to the grid's weight vectors.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palm import artifacts
 from palm.contract import AffineMap, Calibration, EvaluationRequest
@@ -17,14 +18,15 @@ from palm.objective import payoff_normalization, training_weights
 from palm.policies import calibration_digest
 from palm_operator.api import Portfolio
 from palm_operator.evidence import Evidence
+from palm_operator.grids import unit_vectors, weight_vectors
 from palm_operator.requests import (
+    Place,
     Policy,
     affine_maps,
     base_evaluation,
-    policy_at,
+    policies_at,
     revision_of,
     training_utilities,
-    weight_vectors,
 )
 
 
@@ -49,6 +51,11 @@ class Work:
     """Why no further stage can be determined, for people."""
 
     @property
+    def weights(self) -> NDArray[np.float64]:
+        """Return the grid as an array, shape ``(weights, d)``."""
+        return np.array(self.grid)
+
+    @property
     def is_determined(self) -> bool:
         """Say whether every weight vector has its policy's digest."""
         return len(self.policies) == len(self.grid)
@@ -68,7 +75,7 @@ def work_for(portfolio: Portfolio, evidence: Evidence) -> Work:
     """Return what is to be made, as far as the evidence determines it.
 
     Raises:
-        InvalidPortfolio: The grid is too large.
+        GridRefused: The grid cannot be built or is too large.
     """
     spec = portfolio.spec
     work = Work(
@@ -81,9 +88,9 @@ def work_for(portfolio: Portfolio, evidence: Evidence) -> Work:
         return replace(work, problem=str(error))
     if maps is None:
         return work
-    extremes = tuple(
-        policy_at(portfolio, maps, index=index, weights=work.grid[index], trained_at=unit)
-        for unit, index in _extremes(work.grid)
+    units = unit_vectors(len(spec.rewards))
+    extremes = policies_at(
+        portfolio, maps, (Place(work.grid.index(unit), unit, unit) for unit in units)
     )
     work = replace(work, affine_maps=maps, policies=_in_grid_order(extremes))
     return _calibrated(portfolio, evidence, work, extremes)
@@ -100,14 +107,13 @@ def _calibrated(
     frozen = evidence.calibrations.get(digest)
     if frozen is None:
         return _with_new_calibration(portfolio, evidence, work, extremes)
-    maps = work.affine_maps or ()
-    rows = training_weights(weights=np.array(work.grid), scale=np.array(frozen.scale))
-    known = {policy.index: policy for policy in extremes}
-    policies = tuple(
-        known.get(index)
-        or policy_at(portfolio, maps, index=index, weights=weights, trained_at=tuple(row))
-        for index, (weights, row) in enumerate(zip(work.grid, rows.tolist(), strict=True))
+    rows = training_weights(weights=np.array(work.grid), scale=np.array(frozen.scale)).tolist()
+    places = (
+        # Units of rewards do not change what a unit vector asks for, but rounding might.
+        Place(index, weights, weights if max(weights) == 1.0 else tuple(row))
+        for index, (weights, row) in enumerate(zip(work.grid, rows, strict=True))
     )
+    policies = policies_at(portfolio, work.affine_maps or (), places)
     return replace(work, calibration=frozen, policies=policies)
 
 
@@ -141,14 +147,6 @@ def _with_new_calibration(
             scale=tuple(normalization.scale.tolist()),
         ),
     )
-
-
-def _extremes(
-    grid: tuple[tuple[float, ...], ...],
-) -> list[tuple[tuple[float, ...], int]]:
-    """Return (e_i, its index in the grid) for i = 1…d."""
-    units = [tuple(row) for row in np.eye(len(grid[0])).tolist()]
-    return [(unit, grid.index(unit)) for unit in units]
 
 
 def _in_grid_order(policies: tuple[Policy, ...]) -> tuple[Policy, ...]:

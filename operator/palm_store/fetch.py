@@ -1,5 +1,6 @@
 """Bring a folder of files to this machine, from the object store or from Hugging Face."""
 
+import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def parsed(uri: str) -> S3Uri | HuggingFaceUri:
     raise ValueError(f"{uri!r} is neither s3://bucket/prefix nor hf://organization/name@revision")
 
 
-def fetch(uri: str, folder: Path, storage: StorageLocation) -> Path:
+def fetch(uri: str, folder: Path, storage: StorageLocation, *, with_code: bool = False) -> Path:
     """Download what a URI names into a folder: a model's files, never a pickle.
 
     Args:
@@ -51,6 +52,7 @@ def fetch(uri: str, folder: Path, storage: StorageLocation) -> Path:
             ``hf://organization/name@revision``.
         folder: Where to put the files; made if absent.
         storage: Whose endpoint and region to use.
+        with_code: With Python code that comes with a model of Hugging Face.
 
     Returns:
         The folder.
@@ -62,37 +64,27 @@ def fetch(uri: str, folder: Path, storage: StorageLocation) -> Path:
     """
     source = parsed(uri)
     if isinstance(source, S3Uri):
-        _bucket(source, storage).download_folder(source.key, folder)
+        s3_bucket(source, storage).download_folder(source.key, folder)
     else:
-        _download_repository(source, folder)
+        _download_repository(source, folder, ["*.py"] if with_code else [])
     return folder
 
 
-def fetch_file(uri: str, storage: StorageLocation, *, max_bytes: int) -> bytes:
-    """Return the content of the one object that an ``s3://`` URI names.
-
-    Raises:
-        ValueError: The URI has another form.
-        InvalidResult: There is no such object, or it is larger than ``max_bytes``.
-        StoreUnavailable: The store does not answer.
-    """
-    source = parsed(uri)
-    if not isinstance(source, S3Uri):
-        raise ValueError(f"{uri!r} must be s3://bucket/key")
-    content = _bucket(source, storage).read(source.key, max_bytes=max_bytes)
-    if content is None:
-        raise InvalidResult(f"there is no object {uri}")
-    return content
-
-
-def _bucket(source: S3Uri, storage: StorageLocation) -> S3Store:
+def s3_bucket(source: S3Uri, storage: StorageLocation) -> S3Store:
+    """Return the store of another bucket at the same endpoint."""
     return S3Store(storage.model_copy(update={"bucket": source.bucket, "prefix": ""}))
 
 
-def _download_repository(source: HuggingFaceUri, folder: Path) -> None:
+def _download_repository(source: HuggingFaceUri, folder: Path, more: list[str]) -> None:
     # Only where it is used: the operator's image has no huggingface_hub.
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     where = f"hf://{source.repository}@{source.revision}"
     try:
@@ -100,9 +92,18 @@ def _download_repository(source: HuggingFaceUri, folder: Path) -> None:
             source.repository,
             revision=source.revision,
             local_dir=folder,
-            allow_patterns=list(MODEL_FILES),
+            allow_patterns=[*MODEL_FILES, *more],
         )
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as problem:
+    except (RepositoryNotFoundError, RevisionNotFoundError) as problem:
+        # A gated repository without a token is one, too.
+        raise InvalidResult(
+            f"{where}: {type(problem).__name__}: no such thing, or no access"
+        ) from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as problem:
+        raise StoreUnavailable(f"{where}: cannot be downloaded: {type(problem).__name__}") from None
+    except OSError as problem:
+        if problem.errno == errno.ENOSPC:
+            raise
         raise StoreUnavailable(f"{where}: cannot be downloaded: {type(problem).__name__}") from None
     except HfHubHTTPError as problem:
         raise StoreUnavailable(f"{where}: {type(problem).__name__}") from None

@@ -1,23 +1,21 @@
 """What trainer and evaluator share as Jobs: the request, the exit code, the inputs, the quiet.
 
-Exit codes are a contract with the operator's pod failure policy:
-
-- 0: done, or found done;
-- 42: the request or what it names is not valid, and trying again does not help;
-- 1: anything else; trying again may help.
+The exit codes are those of ``palm.exit_codes``.
 """
 
+import errno
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from types import FrameType
+from typing import NoReturn, TypeVar
 
 from pydantic import ValidationError
 
 from palm.contract import (
-    INVALID_REQUEST_EXIT_CODE,
     REQUEST_VARIABLE,
     Model,
     ModelReward,
@@ -26,14 +24,35 @@ from palm.contract import (
     digest_of,
 )
 from palm.errors import InvalidResult, PalmError, StoreUnavailable
-from palm_store.fetch import fetch, fetch_file
-from palm_store.prompts import MAX_PROMPTS_BYTES, Prompt, parsed_prompts
+from palm.exit_codes import ExitCode
+from palm_store.fetch import fetch
+from palm_store.prompts import Prompt, check_answers, read_prompts
 
 RequestType = TypeVar("RequestType", bound=Model)
+
+_FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+# torch raises plain RuntimeErrors on a CPU; on a GPU, OutOfMemoryError says the first of these.
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "no space left on device")
 
 
 class InvalidRequest(PalmError):
     """The request, or something it names, cannot be used; trying again does not help."""
+
+
+class InvalidData(PalmError):
+    """The prompts cannot be used; trying again does not help."""
+
+
+class Ended(PalmError):
+    """Another process of this Job gave up and said with which exit code."""
+
+    def __init__(self, code: ExitCode, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class Interrupted(BaseException):
+    """SIGTERM came: the Pod has to go. Not an ``Exception``, so that no library swallows it."""
 
 
 def request_from_environment(kind: type[RequestType]) -> RequestType:
@@ -60,20 +79,58 @@ def _sentence(problem: ValidationError) -> str:
 
 
 def exit_code(run: Callable[[], None]) -> int:
-    """Run a Job's work and return its exit code, with a sentence on stderr where it failed."""
+    """Run a Job's work and return its exit code, with a sentence on stderr where it failed.
+
+    SIGTERM raises ``Interrupted`` in it: as a container's first process, Python would otherwise
+    ignore the signal and be killed at the end of the grace period.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         run()
-    except InvalidRequest as problem:
-        print(f"error: {problem}", file=sys.stderr, flush=True)
-        return INVALID_REQUEST_EXIT_CODE
-    except (StoreUnavailable, InvalidResult) as problem:
-        print(f"error: {problem}", file=sys.stderr, flush=True)
-        return 1
-    except Exception:
+    except Interrupted as end:
+        _say(str(end) or "interrupted by SIGTERM")
+        return ExitCode.INTERRUPTED
+    except Exception as problem:
         # The border of the process: whatever it is, the Pod's log must say it.
-        traceback.print_exc()
-        return 1
-    return 0
+        code = code_of(problem)
+        if code is ExitCode.FAILED and not isinstance(problem, InvalidResult):
+            traceback.print_exc()
+        _say(str(problem) or type(problem).__name__)
+        return code
+    return ExitCode.DONE
+
+
+def code_of(problem: BaseException) -> ExitCode:
+    """Return the exit code that tells of an error."""
+    if isinstance(problem, Ended):
+        return problem.code
+    if isinstance(problem, InvalidRequest):
+        return ExitCode.INVALID_REQUEST
+    if isinstance(problem, InvalidData):
+        return ExitCode.INVALID_DATA
+    if _lacks_resources(problem):
+        return ExitCode.NO_RESOURCES
+    if isinstance(problem, (StoreUnavailable, ConnectionError, TimeoutError)):
+        return ExitCode.UNAVAILABLE
+    return ExitCode.FAILED
+
+
+def _lacks_resources(problem: BaseException) -> bool:
+    if isinstance(problem, MemoryError):
+        return True
+    if isinstance(problem, OSError) and problem.errno in _FULL_DISK:
+        return True
+    text = str(problem).lower()
+    return isinstance(problem, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the second would cut the first
+    raise Interrupted
+
+
+def _say(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
 
 
 def quiet_libraries(uris: list[str]) -> None:
@@ -98,30 +155,46 @@ def quiet_libraries(uris: list[str]) -> None:
         os.environ.setdefault(name, value)
 
 
-def fetched_model(uri: str, folder: Path, storage: StorageLocation) -> Path:
+def fetched_model(
+    uri: str, folder: Path, storage: StorageLocation, *, with_code: bool = False
+) -> Path:
     """Download a model, saying so.
+
+    Args:
+        uri: Where it is.
+        folder: Where to put its files.
+        storage: Whose endpoint and region to use.
+        with_code: With Python code that comes with it.
 
     Raises:
         InvalidRequest: There is no such model, or the URI cannot be understood.
     """
     print(f"downloading {uri}", flush=True)
     try:
-        return fetch(uri, folder, storage)
+        return fetch(uri, folder, storage, with_code=with_code)
     except (ValueError, InvalidResult) as problem:
         raise InvalidRequest(str(problem)) from None
 
 
-def fetched_prompts(source: PromptSource, storage: StorageLocation) -> list[Prompt]:
-    """Download and parse the prompts.
+def fetched_prompts(
+    source: PromptSource, storage: StorageLocation, *, answers_for: Sequence[str] = ()
+) -> list[Prompt]:
+    """Download and check the prompts.
+
+    Args:
+        source: Where they are.
+        storage: Whose endpoint and region to use.
+        answers_for: Names of the rewards that compare with a reference answer.
 
     Raises:
-        InvalidRequest: There are none, or they cannot be understood.
+        InvalidData: There are none, or they cannot be used.
     """
     try:
-        content = fetch_file(source.uri, storage, max_bytes=MAX_PROMPTS_BYTES)
-        return parsed_prompts(content, source.limit)
+        prompts = read_prompts(source, storage)
+        check_answers(prompts, answers_for)
+        return prompts
     except (ValueError, InvalidResult) as problem:
-        raise InvalidRequest(f"{source.uri}: {problem}") from None
+        raise InvalidData(f"{source.uri}: {problem}") from None
 
 
 def reward_model_folders(folder: Path, storage: StorageLocation) -> Callable[[ModelReward], Path]:
@@ -129,6 +202,8 @@ def reward_model_folders(folder: Path, storage: StorageLocation) -> Callable[[Mo
 
     def fetched(reward: ModelReward) -> Path:
         target = folder / digest_of(reward.uri)
-        return target if target.is_dir() else fetched_model(reward.uri, target, storage)
+        if target.is_dir():
+            return target
+        return fetched_model(reward.uri, target, storage, with_code=reward.trust_remote_code)
 
     return fetched

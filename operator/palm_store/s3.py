@@ -3,6 +3,7 @@
 Credentials come from boto3's own chain (environment, shared file, role), never from a request.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,11 +138,17 @@ class S3Store:
         except ClientError as problem:
             status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown")
             raise StoreUnavailable(
-                f"{self._where(key)}: S3 answered {_code(problem)} (HTTP {status})"
+                f"{self._where(key)}: S3 answered {_code(problem)} (HTTP {status})",
+                code=_code(problem),
             ) from None
-        except (BotoCoreError, S3UploadFailedError, OSError) as problem:
-            # Only the type: the text of an upload error may repeat the signed request.
+        except OSError as problem:
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # this machine's disk, not the store
             raise StoreUnavailable(f"{self._where(key)}: {type(problem).__name__}") from None
+        except (BotoCoreError, S3UploadFailedError) as problem:
+            # Only the type: the text of an upload error may repeat the signed request.
+            kind = type(problem).__name__
+            raise StoreUnavailable(f"{self._where(key)}: {kind}", code=kind) from None
 
 
 def _code(problem: ClientError) -> str:

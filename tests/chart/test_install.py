@@ -66,24 +66,27 @@ def attributes(verb: str, resource: str, namespace: str) -> dict[str, str]:
 PORTFOLIOS = "portfolios.palm-operator.dev"
 SERVICES = "inferenceservices.serving.kserve.io"
 ALLOWED = [
-    *((verb, PORTFOLIOS) for verb in ("get", "list", "watch")),
+    *((verb, PORTFOLIOS) for verb in ("get", "list", "watch", "patch")),
     *((verb, f"{PORTFOLIOS}/status") for verb in ("get", "patch", "update")),
     ("update", f"{PORTFOLIOS}/finalizers"),
-    *((verb, "jobs.batch") for verb in ("get", "list", "watch", "create", "delete")),
-    *((verb, "pods") for verb in ("get", "list")),
+    *((verb, "jobs.batch") for verb in ("get", "list", "watch", "create", "patch", "delete")),
+    *((verb, "workloads.kueue.x-k8s.io") for verb in ("list", "patch")),
+    *((verb, "pods") for verb in ("get", "list", "watch")),
     *((verb, SERVICES) for verb in ("get", "list", "watch", "create", "patch", "delete")),
     *((verb, "customresourcedefinitions.apiextensions.k8s.io") for verb in ("get", "list")),
     *((verb, "namespaces") for verb in ("list", "watch")),
+    *((verb, "configmaps") for verb in ("get", "create", "patch")),
     *((verb, "events") for verb in ("create", "patch")),
 ]
 DENIED = [
     *((verb, "secrets") for verb in ("get", "list", "watch", "create", "update", "delete")),
-    *((verb, PORTFOLIOS) for verb in ("create", "update", "patch", "delete")),
-    *((verb, "jobs.batch") for verb in ("update", "patch", "deletecollection")),
-    *((verb, "pods") for verb in ("create", "delete", "watch")),
+    *((verb, PORTFOLIOS) for verb in ("create", "update", "delete")),
+    *((verb, "jobs.batch") for verb in ("update", "deletecollection")),
+    *((verb, "workloads.kueue.x-k8s.io") for verb in ("create", "update", "delete")),
+    *((verb, "pods") for verb in ("create", "delete")),
     ("get", "pods/log"),
     ("create", "pods/exec"),
-    ("get", "configmaps"),
+    *((verb, "configmaps") for verb in ("list", "watch", "update", "delete")),
     ("create", "serviceaccounts/token"),
     ("update", SERVICES),
     ("create", "deployments.apps"),
@@ -91,6 +94,7 @@ DENIED = [
     ("patch", "customresourcedefinitions.apiextensions.k8s.io"),
     ("create", "clusterrolebindings.rbac.authorization.k8s.io"),
     ("impersonate", "users"),
+    *((verb, "leases.coordination.k8s.io") for verb in ("list", "watch", "patch", "delete")),
 ]
 
 

@@ -58,10 +58,59 @@ def test_the_operator_runs_with_nothing_it_does_not_need(helm: Any) -> None:
     assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
 
 
-def test_one_operator_at_a_time(helm: Any) -> None:
-    spec = rendered(helm)["Deployment", "palm-operator"]["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+def test_one_leads_and_a_successor_waits_before_the_leader_leaves(helm: Any) -> None:
+    spec = rendered(helm, "replicas=2")["Deployment", "palm-operator"]["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert environment(helm)["PALM_LEASE"] == "palm-system/palm-operator"
+    assert environment(helm)["PALM_HTTP_HOST"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    role = rendered(helm)["Role", "palm-operator-lease"]
+    assert role["metadata"]["namespace"] == "palm-system"
+    assert [rule.get("resourceNames") for rule in role["rules"]] == [None, ["palm-operator"]]
+    assert ("PodDisruptionBudget", "palm-operator") not in rendered(helm)
+    assert rendered(helm, "podDisruptionBudget.enabled=true")[
+        "PodDisruptionBudget", "palm-operator"
+    ]
+
+
+def test_with_namespaces_there_is_a_role_in_each_and_no_cluster_role(helm: Any) -> None:
+    everywhere = rendered(helm)
+    cluster = everywhere["ClusterRole", "palm-system-palm-operator"]["rules"]
+    settings = ("watchNamespaces={ml,team-b}", "operatorClass=team")
+    done = helm("template", "palm-operator", str(CHART), "-n", "palm-system",
+                *[part for setting in settings for part in ("--set", setting)])  # fmt: skip
+    objects = [item for item in yaml.safe_load_all(done.stdout) if item]
+    roles = {o["metadata"]["namespace"]: o["rules"] for o in objects
+             if o["kind"] == "Role" and not o["metadata"]["name"].endswith("-lease")}  # fmt: skip
+    assert set(roles) == {"ml", "team-b"}
+    assert roles["ml"] == roles["team-b"]
+    only_cluster = [r for r in cluster if r not in roles["ml"]]
+    assert [r["resources"] for r in only_cluster] == [["customresourcedefinitions"], ["namespaces"]]
+    assert not [o for o in objects if o["kind"] == "ClusterRoleBinding"]
+    assert environment(helm, *settings)["PALM_WATCH_NAMESPACES"] == "ml,team-b"
+    assert environment(helm, *settings)["PALM_OPERATOR_CLASS"] == "team"
+
+
+def test_an_install_protects_its_own_route_tables(helm: Any) -> None:
+    name = ("ValidatingAdmissionPolicy", "palm-system-palm-operator-alone-writes-route-tables")
+    mine = rendered(helm)[name]["spec"]["matchConstraints"]
+    assert mine["objectSelector"]["matchExpressions"] == [
+        {"key": "palm-operator.dev/operator-class", "operator": "DoesNotExist"}
+    ]
+    assert "namespaceSelector" not in mine
+    team = rendered(helm, "operatorClass=team", "watchNamespaces={ml}")[name]["spec"]
+    selector = team["matchConstraints"]["objectSelector"]
+    assert selector["matchLabels"]["palm-operator.dev/operator-class"] == "team"
+    assert "matchExpressions" not in selector
+    (where,) = team["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+    assert where["values"] == ["ml"]
+
+
+def test_a_gateway_serves_only_where_the_operator_works(helm: Any) -> None:
+    done = helm("template", "palm-operator", str(CHART), "--set", "gateway.enabled=true",
+                "--set", "gateway.namespaces={ml}", "--set", "watchNamespaces={other}")  # fmt: skip
+    assert done.returncode != 0
+    assert 'gateway.namespaces has "ml"' in done.stderr
 
 
 def test_probes_ask_the_port_that_the_operator_is_told(helm: Any) -> None:
@@ -73,13 +122,15 @@ def test_probes_ask_the_port_that_the_operator_is_told(helm: Any) -> None:
 
 
 def test_no_role_has_a_wildcard_or_reads_secrets(helm: Any) -> None:
-    roles = [item for (kind, _), item in rendered(helm).items() if kind == "ClusterRole"]
-    assert len(roles) == 3
+    roles = [
+        item for (kind, _), item in rendered(helm).items() if "Role" in kind and "rules" in item
+    ]
+    assert len(roles) == 4
     for role in roles:
         for rule in role["rules"]:
             words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
             assert not any("*" in word for word in words)
-            assert not {"secrets", "configmaps", "pods/log", "pods/exec"} & set(rule["resources"])
+            assert not {"secrets", "pods/log", "pods/exec"} & set(rule["resources"])
 
 
 def test_settings_reach_the_operator(helm: Any) -> None:
@@ -91,7 +142,10 @@ def test_settings_reach_the_operator(helm: Any) -> None:
         "resyncSeconds=60",
         "logFormat=json",
         "trainer.image.tag=1.2.3",
+        "serving.url=https://llm.example/{namespace}/{name}",
+        "serving.maxPolicies=4",
     )
+    assert variables["PALM_SERVING_URL"] == "https://llm.example/{namespace}/{name}"
     assert json.loads(variables["PALM_STORAGE_ENDPOINTS"]) == [
         "http://127.0.0.1:9000",
         "https://s3.example.com",
@@ -135,7 +189,10 @@ def test_a_foreign_service_account_can_be_used(helm: Any) -> None:
 @pytest.mark.parametrize(
     ("setting", "field", "rule"),
     [
-        ("replicas=2", "replicas", "not allowed"),
+        ("replicas=-1", "/replicas", "minimum"),
+        ("replica=2", "replica", "not allowed"),
+        ("operatorClass=My Team", "/operatorClass", "pattern"),
+        ("watchNamespaces[0]=A", "/watchNamespaces/0", "pattern"),
         ("image.digest=sha256:12", "/image/digest", "pattern"),
         ("image.repository=", "/image/repository", "minLength"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy", "must be one of"),
@@ -146,6 +203,10 @@ def test_a_foreign_service_account_can_be_used(helm: Any) -> None:
         ("storage.endpoints[0]=https://u:p@s3", "/storage/endpoints/0", "pattern"),
         ("storage.endpoints=http://s3", "/storage/endpoints", "want array"),
         ("storage.credentialsSecret=My Secret", "/storage/credentialsSecret", "pattern"),
+        ("serving.maxPolicies=65", "/serving/maxPolicies", "maximum"),
+        ("serving.maxPolicies=-1", "/serving/maxPolicies", "minimum"),
+        ("serving.url=https://x/{name}", "/serving/url", "pattern"),
+        ("serving.url=/{namespace}/{name}", "/serving/url", "pattern"),
         ("networkPolicy.egressPorts[0]=0", "/networkPolicy/egressPorts/0", "minimum"),
     ],
 )
@@ -169,5 +230,6 @@ def test_the_readme_explains_every_value() -> None:
         return [path.removeprefix(".")]
 
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-    for leaf in leaves({key: value for key, value in values.items() if key != "resources"}):
+    del values["resources"], values["gateway"]["resources"]
+    for leaf in leaves(values):
         assert f"`{leaf}`" in readme, leaf

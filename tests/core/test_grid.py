@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from palm.grid import construct_grid, grid_size, level_count, one_dimensional_grid
+from palm.grid import (
+    construct_grid,
+    effective_accuracies,
+    grid_levels,
+    grid_size,
+    level_count,
+    one_dimensional_grid,
+)
 
 GOLDEN_GRIDS = json.loads((Path(__file__).parent / "golden" / "grids.json").read_text())["cases"]
 
@@ -57,6 +65,9 @@ def test_golden_grids_are_reproduced(case: dict[str, Any]) -> None:
     assert ((1 + mu) ** case["n"] == 1 / alpha) == case["exact"]
     levels = [float(level) for level in one_dimensional_grid(mu, alpha)]
     np.testing.assert_allclose(levels[::-1], case["onedim"], rtol=1e-14)
+    np.testing.assert_array_equal(grid_levels(mu, alpha), levels)
+    even = grid_levels(mu, alpha, spacing="Even")
+    np.testing.assert_allclose(even[::-1], case["onedim_respaced"], rtol=1e-11)
     weights = construct_grid(mu, alpha, dimension=dimension)
     assert weights.shape == (case["count"], dimension)
     assert weights.dtype == np.float64
@@ -181,3 +192,46 @@ def test_accuracies_out_of_range_are_refused_with_the_value(
 def test_a_dimension_out_of_range_is_refused_with_the_value(dimension: int) -> None:
     with pytest.raises(ValueError, match=f"dimension is {dimension}; it must be from 1 to 64"):
         grid_size(Fraction(1, 2), Fraction(1, 2), dimension)
+
+
+@given(mu=accuracies, alpha=accuracies)
+def test_both_spacings_keep_the_promise_of_their_accuracies(mu: Fraction, alpha: Fraction) -> None:
+    """1 is a level, neighbours differ by at most 1+μ, and the lowest is at most α (Lemma A.1)."""
+    for spacing in ("Descending", "Even"):
+        levels = grid_levels(mu, alpha, spacing=spacing)
+        attained_mu, attained_alpha = effective_accuracies(mu, alpha, spacing=spacing)
+        assert levels[0] == 1.0
+        assert levels[-1] == 0.0
+        assert len(levels) == level_count(mu, alpha) + 2
+        positive = levels[:-1]
+        assert (positive[:-1] / positive[1:] <= 1 + attained_mu + 1e-12).all()
+        assert positive[-1] <= attained_alpha * (1 + 1e-12)
+        assert attained_mu <= mu + 1e-12
+        assert attained_alpha <= alpha + 1e-12
+
+
+def precedes(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+    """Lexicographic order of rows whose equal entries may differ by their rounding."""
+    differs = np.abs(first - second) > 1e-12
+    return bool(differs.any() and first[differs][0] < second[differs][0])
+
+
+@given(mu=accuracies, alpha=accuracies, dimension=st.integers(2, 3))
+def test_an_evenly_spaced_grid_has_as_many_weight_vectors_and_the_same_faces(
+    mu: Fraction, alpha: Fraction, dimension: int
+) -> None:
+    if grid_size(mu, alpha, dimension) > 1500:
+        dimension = 2
+    even = construct_grid(mu, alpha, dimension=dimension, spacing="Even")
+    plain = construct_grid(mu, alpha, dimension=dimension)
+    assert len({tuple(row) for row in even}) == len(even) == len(plain)
+    assert all(precedes(*rows) for rows in itertools.pairwise(even))
+    np.testing.assert_array_equal((even == 0).sum(axis=0), (plain == 0).sum(axis=0))
+
+
+def test_where_the_levels_come_out_even_both_spacings_are_one() -> None:
+    mu, alpha = Fraction(1, 2), Fraction(8, 27)
+    np.testing.assert_array_equal(
+        construct_grid(mu, alpha, dimension=3),
+        construct_grid(mu, alpha, dimension=3, spacing="Even"),
+    )

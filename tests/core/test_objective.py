@@ -15,6 +15,7 @@ from palm.objective import (
     normalized_weights,
     payoff_normalization,
     scalarize,
+    stated_normalization,
     training_weights,
     utilities,
 )
@@ -135,6 +136,21 @@ def test_the_payoff_table_spans_zero_to_one_in_every_objective() -> None:
     np.testing.assert_allclose(normalization.offset, [3.0, -1.0])
     np.testing.assert_allclose(normalization.scale, [2.0, 2.0])
     np.testing.assert_allclose(normalization.apply(table), [[1.0, 0.0], [0.0, 1.0]])
+
+
+def test_stated_ranges_span_zero_to_one_in_every_objective() -> None:
+    normalization = stated_normalization(lowest=[-20.0, 0.0], highest=[30.0, 0.5])
+    ends = np.array([[-20.0, 0.5], [30.0, 0.0]])
+    np.testing.assert_allclose(normalization.apply(ends), [[0.0, 1.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest"),
+    [([0.0], [0.0]), ([1.0], [0.0]), ([0.0, 0.0], [1.0]), ([float("nan")], [1.0])],
+)
+def test_a_stated_range_must_rise(lowest: list[float], highest: list[float]) -> None:
+    with pytest.raises(ValueError, match="must go from a lower to a higher number"):
+        stated_normalization(lowest=lowest, highest=highest)
 
 
 def test_an_objective_without_trade_off_is_named() -> None:

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import palm.integer_cover
+from palm.cover_matrix import CoverMatrix
 from palm.errors import NoCover, PalmError
-from palm.set_cover import Cover, greedy_cover, minimum_cover, reverse_delete
+from palm.set_cover import EXACT_LIMIT, Cover, greedy_cover, minimum_cover, reverse_delete
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "cover_bool.json").read_text())["cases"]
 
@@ -26,6 +28,10 @@ def coverable(draw: st.DrawFn, most: int = 7) -> np.ndarray:
     for row in np.flatnonzero(~matrix.any(axis=1)):
         matrix[row, draw(st.integers(0, shape[1] - 1))] = True
     return matrix
+
+
+# The columns are no intervals in any order of the rows: no sweep decides it.
+NO_INTERVALS = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]], dtype=bool)
 
 
 def is_cover(matrix: np.ndarray, indices: tuple[int, ...]) -> bool:
@@ -128,21 +134,70 @@ def test_a_cover_too_hard_for_its_time_is_returned_unproven_and_without_redundan
 ):
     matrix = np.random.default_rng(0).random((400, 400)) < 0.03
     cover = minimum_cover(matrix, time_limit=0.3)
+    trimmed = reverse_delete(matrix, cover=greedy_cover(matrix))
     assert not cover.proven
-    assert cover.solver == "Greedy"
     assert is_cover(matrix, cover.indices)
-    assert len(cover.indices) <= len(greedy_cover(matrix))
+    assert len(cover.indices) <= len(trimmed)
+    assert (cover.solver == "Exact") == (len(cover.indices) < len(trimmed))
 
 
 def test_when_time_runs_out_among_ties_the_size_stays_proven(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = iter([0.0, 0.0])  # the start and the first solve; later readings are past the limit
-    monkeypatch.setattr("palm.set_cover.monotonic", lambda: next(clock, 100.0))
-    pairs = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]], dtype=bool)
-    cover = minimum_cover(pairs)
+    solve, now = palm.integer_cover.milp, [0.0]
+
+    def solve_until_late(*arguments: Any, **options: Any) -> Any:
+        now[0] += 100.0
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr("palm.set_cover.monotonic", lambda: now[0])
+    monkeypatch.setattr("palm.integer_cover.monotonic", lambda: now[0])
+    monkeypatch.setattr("palm.integer_cover.milp", solve_until_late)
+    cover = minimum_cover(NO_INTERVALS)
     assert cover.proven
+    assert cover.solver == "Exact"
     assert len(cover.indices) == 2
+    assert is_cover(NO_INTERVALS, cover.indices)
+
+
+def test_a_better_cover_of_the_solver_is_kept_although_it_is_not_proven() -> None:
+    matrix = np.random.default_rng(0).random((150, 150)) < 0.05
+    matrix[~matrix.any(axis=1), 0] = True
+    trimmed = reverse_delete(matrix, cover=greedy_cover(matrix))
+    for limit in (0.5, 2.0, 8.0, 30.0):  # until the solver has found something, on any machine
+        cover = minimum_cover(matrix, time_limit=limit)
+        assert is_cover(matrix, cover.indices)
+        if len(cover.indices) < len(trimmed):
+            break
+    assert len(cover.indices) < len(trimmed)
+    assert cover.solver == "Exact"
+
+
+def test_beyond_the_limit_of_the_exact_solver_the_greedy_cover_is_returned_at_once() -> None:
+    matrix = np.random.default_rng(0).random((EXACT_LIMIT + 1, 30)) < 0.4
+    matrix[~matrix.any(axis=1), 0] = True
+    cover = minimum_cover(matrix, time_limit=1e9)
+    assert cover.solver == "Greedy"
+    assert not cover.proven
+    assert cover.indices == tuple(sorted(reverse_delete(matrix, cover=greedy_cover(matrix))))
+
+
+@given(coverable(most=20))
+def test_a_packed_matrix_gives_the_same_covers(matrix: np.ndarray) -> None:
+    packed = CoverMatrix.packed(matrix)
+    assert greedy_cover(packed) == greedy_cover(matrix)
+    assert minimum_cover(packed) == minimum_cover(matrix)
+
+
+def test_the_greedy_cover_is_the_printed_algorithm() -> None:
+    """Step by step on the whole matrix, with more rows than are summed at once."""
+    matrix = np.random.default_rng(4).random((700, 90)) < 0.05
+    matrix[~matrix.any(axis=1), 3] = True
+    uncovered, picked = np.ones(len(matrix), dtype=bool), []
+    while uncovered.any():
+        picked.append(int(matrix[uncovered].sum(axis=0).argmax()))
+        uncovered &= ~matrix[:, picked[-1]]
+    assert greedy_cover(matrix) == tuple(picked)
 
 
 def test_uncovered_weight_vectors_are_named() -> None:

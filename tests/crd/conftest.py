@@ -39,8 +39,11 @@ def crd(run: Run) -> Run:
     applied = run("apply", "--server-side", "--force-conflicts", "-f", "-", manifest=definition)
     assert applied.returncode == 0, applied.stderr
     name = definition["metadata"]["name"]
-    waited = run("wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
-    assert waited.returncode == 0, waited.stderr
+    # `kubectl wait` fails on an object that has no conditions yet.
+    waits = ("--for=jsonpath={.status.acceptedNames.kind}=Portfolio", "--for=condition=Established")
+    for until in waits:
+        waited = run("wait", until, f"crd/{name}", "--timeout=60s")
+        assert waited.returncode == 0, waited.stderr
     return run
 
 

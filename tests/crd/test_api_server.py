@@ -27,6 +27,10 @@ def created(crd: Any, namespace: str, portfolio: dict[str, Any]) -> Any:
     return json.loads(done.stdout)
 
 
+def stored(crd: Any, namespace: str) -> Any:
+    return json.loads(crd("get", "pfo", "minimal", "-n", namespace, "-o", "json").stdout)
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_accepted_and_gets_pydantics_defaults(
     crd: Any, namespace: str, example: Path
@@ -52,6 +56,23 @@ def test_a_half_filled_section_gets_the_rest_of_its_defaults(
     stored = created(crd, namespace, minimal)
     assert stored["spec"] == as_stored(minimal["spec"])
     assert stored["spec"]["training"]["adapter"] == {"type": "Full", "rank": 16}
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"mu": "8/30", "alpha": "0.2", "spacing": "Even"},
+        {"strategy": "Uniform", "size": 21},
+        {"strategy": "Random", "size": 10000, "seed": 3},
+        {"strategy": "Explicit", "weights": [["1/3", "2/3"], ["0.333333", "0.666667"]] * 128},
+    ],
+)
+def test_every_strategy_takes_its_own_fields(
+    crd: Any, namespace: str, minimal: dict[str, Any], grid: dict[str, Any]
+) -> None:
+    minimal["spec"]["grid"] = grid
+    stored = created(crd, namespace, minimal)
+    assert stored["spec"] == as_stored(minimal["spec"])
 
 
 def test_null_says_nothing(crd: Any, namespace: str, minimal: dict[str, Any]) -> None:
@@ -97,6 +118,19 @@ def test_a_wrong_portfolio_is_refused_with_field_value_and_rule(
     assert refused.returncode != 0
     for part in (wrong.field, wrong.value, wrong.rule):
         assert part in refused.stderr
+
+
+def test_the_mode_that_kserve_does_not_change_is_not_changed_here(
+    crd: Any, namespace: str, minimal: dict[str, Any]
+) -> None:
+    created(crd, namespace, minimal)
+    patch = ("patch", "-n", namespace, "pfo/minimal", "--type=merge", "-p")
+    mode = crd(*patch, json.dumps({"spec": {"serving": {"deploymentMode": "Knative"}}}))
+    assert mode.returncode != 0
+    assert "spec.serving.deploymentMode" in mode.stderr
+    assert "is immutable" in mode.stderr
+    other = crd(*patch, json.dumps({"spec": {"serving": {"minReplicas": 2}}}))
+    assert other.returncode == 0, other.stderr
 
 
 def test_an_unknown_field_is_refused_by_strict_and_pruned_by_lenient_validation(
@@ -171,3 +205,49 @@ def test_the_columns_show_the_status(crd: Any, namespace: str, minimal: dict[str
         assert line.split()[:8] == [
             "minimal", "True", "3", "5/17", "0.031", "7c1f09a2", "Training", "Serving",
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["bucket", "prefix"])
+def test_where_a_portfolio_keeps_its_results_is_immutable(
+    crd: Any, namespace: str, minimal: dict[str, Any], field: str
+) -> None:
+    created(crd, namespace, minimal)
+    minimal["spec"]["storage"]["s3"][field] = "elsewhere"
+    refused = crd("replace", "-n", namespace, "-f", "-", manifest=minimal)
+    assert refused.returncode != 0
+    assert f"spec.storage.s3.{field}" in refused.stderr
+    assert '"elsewhere" was' in refused.stderr
+    assert "is immutable" in refused.stderr
+
+
+def test_two_managers_apply_one_portfolio_without_force(
+    crd: Any, namespace: str, minimal: dict[str, Any]
+) -> None:
+    """Also after a client-side apply, as when a team moves from kubectl to a GitOps tool."""
+    applied = crd("apply", "-n", namespace, "-f", "-", manifest=minimal)
+    assert applied.returncode == 0, applied.stderr
+    for manager in ("kustomize-controller", "argocd-controller", "kustomize-controller"):
+        server_side = ("--server-side", f"--field-manager={manager}", "-f", "-")
+        applied = crd("apply", "-n", namespace, *server_side, manifest=minimal)
+        assert applied.returncode == 0, applied.stderr
+    assert stored(crd, namespace)["spec"] == as_stored(minimal["spec"])
+
+
+def test_rewards_keep_the_order_of_the_last_apply(
+    crd: Any, namespace: str, minimal: dict[str, Any]
+) -> None:
+    """Their order is the order of every weight vector's coordinates."""
+    rewards = minimal["spec"]["rewards"]
+    third = {"name": "accuracy", "verifiable": {"type": "ArithmeticSteps"}}
+    for order in (
+        rewards,
+        rewards[::-1],
+        [third, *rewards],
+        [*rewards, third],
+        [rewards[1], third],
+    ):
+        minimal["spec"]["rewards"] = order
+        applied = crd("apply", "-n", namespace, "--server-side", "-f", "-", manifest=minimal)
+        assert applied.returncode == 0, applied.stderr
+        names = [reward["name"] for reward in stored(crd, namespace)["spec"]["rewards"]]
+        assert names == [reward["name"] for reward in order]

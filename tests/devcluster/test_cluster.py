@@ -1,3 +1,4 @@
+import ipaddress
 import json
 import os
 import signal
@@ -13,8 +14,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from palm_devcluster import controlplane
 from palm_devcluster.addons import AddonError
+from palm_devcluster.build import find_binaries
 from palm_devcluster.cluster import EmbeddedCluster
 from palm_devcluster.pki import Pki
 from palm_devcluster.probes import https_probe
@@ -22,7 +23,16 @@ from palm_devcluster.processes import ComponentError
 
 pytestmark = pytest.mark.cluster
 
-ALL = {"etcd", "s3", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "node"}
+ALL = {
+    "etcd",
+    "s3",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "node",
+    "service-proxy",
+    "kserve",
+}
 
 
 def processes_of(root):
@@ -101,7 +111,7 @@ def test_everything_listens_on_loopback_only(cluster):
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert {ipaddress.ip_address(address.ip).is_loopback for address in listening} == {True}
     ports = {port for component in cluster.status() for port in component.ports}
     assert ports <= {address.port for address in listening}
 
@@ -207,7 +217,9 @@ def test_creating_a_bucket_twice_changes_nothing(cluster):
     cluster.create_bucket("twice")
 
 
-@pytest.mark.parametrize("name", ["kube-scheduler", "kube-controller-manager", "node"])
+@pytest.mark.parametrize(
+    "name", ["kube-scheduler", "kube-controller-manager", "node", "service-proxy", "kserve"]
+)
 def test_a_killed_component_is_named_and_up_repairs_it(cluster, name):
     before = pids(cluster)
     os.kill(before[name], signal.SIGKILL)
@@ -227,6 +239,32 @@ def test_a_component_that_hangs_is_unhealthy_and_up_replaces_it(cluster):
     assert states["kube-scheduler"] == "unhealthy"
     cluster.up()
     assert pids(cluster)["kube-scheduler"] not in (before, None)
+
+
+def test_up_without_kserve_takes_its_webhooks_away_and_up_with_it_brings_them_back(
+    cluster, kubectl, namespace
+):
+    def service(name):
+        predictor = {"model": {"modelFormat": {"name": "none"}, "storageUri": "s3://b/m"}}
+        return json.dumps(
+            {
+                "apiVersion": "serving.kserve.io/v1beta1",
+                "kind": "InferenceService",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"predictor": predictor},
+            }
+        )
+
+    with pytest.raises(AddonError, match="invalid"):
+        kubectl("create", "-f", "-", stdin=service("9lives"))
+    EmbeddedCluster(cluster.root, kserve=False).up(progress=lambda _: None)
+    assert set(pids(cluster)) == ALL - {"kserve"}
+    kubectl("create", "-f", "-", stdin=service("9lives"))
+    kubectl("delete", "isvc", "9lives", "-n", namespace)
+    cluster.up(progress=lambda _: None)
+    assert set(pids(cluster)) == ALL
+    with pytest.raises(AddonError, match="invalid"):
+        kubectl("create", "-f", "-", stdin=service("9lives"))
 
 
 def test_the_command_prints_what_a_shell_and_a_program_need(cluster):
@@ -277,9 +315,9 @@ def test_up_names_the_component_that_fails(tmp_path, monkeypatch, cluster):
     broken = programs / "etcd"
     broken.write_text("#!/bin/sh\necho the disk is full >&2\nexit 7\n")
     broken.chmod(0o755)
-    for name in ("kubectl", "helm", "versitygw", *controlplane.BY_NAME):
-        if name.startswith("kube-") or name in ("kubectl", "helm", "versitygw"):
-            (programs / name).symlink_to(cluster.kubectl.parent / name)
+    for name, path in find_binaries().items():
+        if name != "etcd":
+            (programs / name).symlink_to(path)
     monkeypatch.setenv("PALM_DEVCLUSTER_BIN", str(programs))
     other = EmbeddedCluster(tmp_path / "other")
     try:

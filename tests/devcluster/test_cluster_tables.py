@@ -2,12 +2,20 @@ import dataclasses
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from palm_devcluster import components, processes, state
-from palm_devcluster.build import GIVEN_FOLDERS, ensure_binaries, find_binaries, last_lines
+from palm_devcluster.build import (
+    GIVEN_FOLDERS,
+    _source,
+    ensure_binaries,
+    find_binaries,
+    last_lines,
+)
 from palm_devcluster.cluster import EmbeddedCluster
+from palm_devcluster.golang import BuildError, Go
 from palm_devcluster.images import InvalidImageTable, image_name, load_images
 from palm_devcluster.paths import ClusterPaths
 from palm_devcluster.pki import ensure_pki
@@ -30,15 +38,16 @@ def test_only_the_last_part_of_an_image_name_counts(image):
     assert image_name(image) == "palm-trainer"
 
 
-def test_the_built_in_table_knows_the_three_images_and_a_shell():
+def test_the_built_in_table_knows_our_images_those_of_kserve_and_a_shell():
     table = load_images()
     assert table.entrypoint("shell") == ()
     assert table.entrypoint("nginx:1") is None
-    for name in ("palm-operator", "palm-trainer", "palm-evaluator"):
+    kserve = ("storage-initializer", "huggingfaceserver")
+    for name in ("palm-operator", "palm-trainer", "palm-evaluator", *kserve):
         command = table.entrypoint(f"ghcr.io/palm/{name}:0.1.0")
         assert command is not None
         assert Path(command[0]).is_absolute()
-        assert Path(command[0]).name == name
+        assert Path(command[0]).name == (name if name.startswith("palm-") else "python")
 
 
 def test_another_table_replaces_the_built_in_one(tmp_path, monkeypatch):
@@ -84,8 +93,30 @@ def test_the_cache_key_changes_with_whatever_changes_the_programs():
     etcd = components.ETCD
     assert etcd.cache_key == dataclasses.replace(etcd).cache_key
     assert etcd.cache_key.startswith("etcd-3.6.14-")
-    for other in ({"stamps": (("a", "b"),)}, {"packages": ("x",)}, {"version": "3.6.15"}):
+    changes: list[dict[str, Any]] = [
+        {"stamps": (("a", "b"),)},
+        {"packages": ("x",)},
+        {"version": "3.6.15"},
+        {"edit": components.EditedMain("main.go", "a", "b")},
+    ]
+    for other in changes:
         assert dataclasses.replace(etcd, **other).cache_key != etcd.cache_key
+
+
+def test_a_program_is_built_from_an_edited_copy_and_only_where_the_change_fits(tmp_path):
+    go = tmp_path / "go"
+    go.write_text(f"#!/bin/sh\necho {tmp_path}\n")  # `go list -f {{.Dir}}`
+    go.chmod(0o755)
+    source = tmp_path / "main.go"
+    source.write_text("Port: options.webhookPort,")
+    (tmp_path / "edited").mkdir()
+    made = _source(components.KSERVE, Go(go, {}), tmp_path / "edited")
+    assert made.packages == ("./edited",)
+    (replaced,) = json.loads(Path(made.flags[1]).read_text())["Replace"].values()
+    assert 'Host: "127.0.0.1"' in Path(replaced).read_text()
+    source.write_text("another version of it")
+    with pytest.raises(BuildError, match=r"main\.go must hold .* exactly once"):
+        _source(components.KSERVE, Go(go, {}), tmp_path / "edited")
 
 
 def test_given_programs_come_before_built_ones(tmp_path, monkeypatch):
@@ -105,14 +136,24 @@ def test_nothing_is_built_where_every_program_is_given(tmp_path, monkeypatch):
         for program in component.binaries:
             (tmp_path / program).touch(mode=0o755)
     said: list[str] = []
-    assert len(ensure_binaries(said.append)) == 7
+    assert len(ensure_binaries(said.append)) == 8
     assert said == []
 
 
 def test_ports_are_remembered_while_they_are_free():
     first = state.choose_ports(None, frozenset())
     assert state.choose_ports(first, frozenset()) == first
-    assert len(set(dataclasses.astuple(first))) == 7
+    assert len(set(dataclasses.astuple(first))) == 10
+
+
+def test_a_cluster_of_an_older_version_keeps_its_ports_and_gets_the_new_ones(tmp_path):
+    first = state.choose_ports(None, frozenset())
+    known = {k: v for k, v in dataclasses.asdict(first).items() if k in ("etcd", "etcd_peer",
+             "apiserver", "controller_manager", "scheduler", "s3", "node")}  # fmt: skip
+    (tmp_path / "state.json").write_text(json.dumps({"ports": known}))
+    chosen = state.choose_ports(state.load_ports(tmp_path / "state.json"), frozenset())
+    assert dataclasses.asdict(chosen).items() >= known.items()
+    assert 0 not in dataclasses.astuple(chosen)
 
 
 def test_a_port_that_another_program_took_is_chosen_anew():
@@ -210,9 +251,7 @@ def test_a_missing_log_is_said(tmp_path):
     assert "no log" in last_lines(tmp_path / "none.log")
 
 
-def test_a_folder_with_other_files_is_refused_and_never_purged(tmp_path, monkeypatch):
-    monkeypatch.setattr("palm_devcluster.cluster.ensure_binaries", lambda progress: {})
-    monkeypatch.setattr("palm_devcluster.addons.ensure_crds", lambda progress: ())
+def test_a_folder_with_other_files_is_refused_and_never_purged(tmp_path):
     (tmp_path / "logs").mkdir()
     with pytest.raises(ComponentError, match="holds other files"):
         EmbeddedCluster(tmp_path).up()

@@ -12,6 +12,7 @@ from palm_operator.api import parse_portfolio
 from palm_operator.manifests import base_evaluation_job, evaluation_job, training_job
 from palm_operator.names import Step
 from palm_operator.serving import inference_service
+from palm_operator.shared import shared_server
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -50,6 +51,12 @@ def made():
         "evaluation_job": evaluation_job(portfolio, work, policy, settings=SETTINGS, attempt=2),
         "base_evaluation_job": base_evaluation_job(portfolio, work, settings=SETTINGS),
         "inference_service_lora": inference_service(portfolio, work, policy),
+        "shared_inference_service": shared_server(
+            portfolio, work, work.policies[1:3], "InferenceService"
+        ),
+        "shared_llm_service": shared_server(
+            portfolio, work, work.policies[1:3], "LLMInferenceService"
+        ),
         "inference_service_full": inference_service(parse_portfolio(full), work, policy),
     }
 
@@ -60,6 +67,8 @@ def made():
         "training_job",
         "evaluation_job",
         "base_evaluation_job",
+        "shared_inference_service",
+        "shared_llm_service",
         "inference_service_lora",
         "inference_service_full",
     ],

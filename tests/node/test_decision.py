@@ -140,6 +140,14 @@ def test_a_crash_loop_is_told_with_its_last_state() -> None:
     assert found["restartCount"] == 2
 
 
+def test_an_init_container_that_succeeds_at_last_is_done() -> None:
+    document = pod("a", initContainers=[{"name": "i", "image": "x"}])
+    views = {"i": ended(0, number=3, delay=20.0), "a": RUNNING}
+    (found,) = status(document, views)["initContainerStatuses"]
+    assert found["state"]["terminated"]["exitCode"] == 0
+    assert found["ready"]
+
+
 def conditions(found: Json) -> dict[str, str]:
     return {entry["type"]: entry["status"] for entry in found["conditions"]}
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from palm_devcluster.node.addresses import pod_address
 from palm_devcluster.node.environment import (
     base_environment,
     container_environment,
@@ -52,7 +53,7 @@ def test_expansion(text: str, expanded: str) -> None:
         ("metadata.labels['none']", ""),
         ("metadata.labels", 'app.kubernetes.io/name="x"\nb="quote\\"d"'),
         ("spec.serviceAccountName", "robot"),
-        ("status.podIP", "127.0.0.1"),
+        ("status.podIP", pod_address(POD)),
     ],
 )
 def test_fields(path: str, value: str) -> None:

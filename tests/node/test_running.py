@@ -190,6 +190,8 @@ def test_the_last_words_of_a_container_reach_its_status(pods: Pods) -> None:
 
 
 def test_a_pod_past_its_deadline_fails(pods: Pods) -> None:
-    pods.create("late", shell("sleep 60"), restartPolicy="Never", activeDeadlineSeconds=1)
+    pods.create("late", shell("sleep 60"), restartPolicy="Never")
+    pods.running("late")
+    pods("patch", "pod", "late", "-p", '{"spec": {"activeDeadlineSeconds": 1}}')
     assert pods.ended("late")["exitCode"] == 143
     assert pods.get("late")["status"]["reason"] == "DeadlineExceeded"

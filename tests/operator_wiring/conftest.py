@@ -2,10 +2,6 @@
 
 import base64
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from builders import portfolio_body
+from builders import World, portfolio_body
 from clusters import kubectl_of
+from operators import Operator, install_crd, operator_environment
 from palm.contract import StorageLocation
 from palm_devcluster.addons import run_kubectl
 from palm_devcluster.cluster import EmbeddedCluster
@@ -36,14 +33,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluste
     )
     table = folder / "images.yaml"
     table.write_text(yaml.safe_dump({"images": {"fake-image": ["{bin}/python", "-c", start]}}))
-    made = EmbeddedCluster(folder / "cluster", images=table)
+    made = EmbeddedCluster(folder / "cluster", images=table, kserve=False)
     try:
         made.up()
         made.create_bucket(BUCKET)
-        kubectl = made.kubectl
-        crd = ROOT / "crds" / "portfolios.palm-operator.dev.yaml"
-        run_kubectl(kubectl, made.kubeconfig, "apply", "--server-side", "-f", str(crd))
-        run_kubectl(kubectl, made.kubeconfig, "wait", "--for=condition=Established", "-f", str(crd))
+        install_crd(made)
         yield made
     finally:
         made.down(purge=True)
@@ -56,88 +50,24 @@ def kubectl(cluster: EmbeddedCluster) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def operator_environment(
+def environment(
     cluster: EmbeddedCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """The environment of an operator that has the chart's rights and no others."""
-    namespace = "palm-system"
-    run_kubectl(cluster.kubectl, cluster.kubeconfig, "create", "namespace", namespace)
-    rights = subprocess.run(
-        [
-            str(cluster.helm),
-            "template",
-            "wiring",
-            str(ROOT / "charts" / "palm-operator"),
-            f"--namespace={namespace}",
-            "--show-only=templates/rbac.yaml",
-            "--show-only=templates/serviceaccount.yaml",
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    run_kubectl(cluster.kubectl, cluster.kubeconfig, "apply", "-f", "-", stdin=rights)
-    account = next(d for d in yaml.safe_load_all(rights) if d and d["kind"] == "ServiceAccount")
-    token = run_kubectl(
-        cluster.kubectl,
-        cluster.kubeconfig,
-        "create",
-        "token",
-        account["metadata"]["name"],
-        "-n",
-        namespace,
-        "--duration=2h",
+    return operator_environment(
+        cluster,
+        tmp_path_factory.mktemp("operator"),
+        namespace="palm-system",
+        protect=True,
+        PALM_TRAINER_IMAGE="fake-image",
+        PALM_EVALUATOR_IMAGE="fake-image",
+        PALM_RESYNC_SECONDS="2",
     )
-    folder = tmp_path_factory.mktemp("operator")
-    (folder / "token").write_text(token)
-    kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
-    kubeconfig["users"] = [{"name": "operator", "user": {"tokenFile": "token"}}]
-    for context in kubeconfig["contexts"]:
-        context["context"]["user"] = "operator"
-    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
-    return {
-        **os.environ,
-        "KUBECONFIG": str(folder / "kubeconfig"),
-        "PALM_TRAINER_IMAGE": "fake-image",
-        "PALM_EVALUATOR_IMAGE": "fake-image",
-        "PALM_STORAGE_ENDPOINTS": json.dumps([cluster.s3.endpoint]),
-        "PALM_HTTP_PORT": "0",
-        "PALM_RESYNC_SECONDS": "2",
-        "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
-        "AWS_SECRET_ACCESS_KEY": cluster.s3.secret_key,
-    }
-
-
-class Operator:
-    """An operator process that tests start and kill."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.environment, self.log = environment, log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "palm_operator"],
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def kill(self) -> None:
-        """End it as a lost node would."""
-        self.end(signal.SIGKILL)
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(timeout=30)
-            self._process = None
 
 
 @pytest.fixture
-def operator(operator_environment: dict[str, str], tmp_path: Path) -> Iterator[Operator]:
-    made = Operator(operator_environment, tmp_path / "operator.log")
+def operator(environment: dict[str, str], tmp_path: Path) -> Iterator[Operator]:
+    made = Operator(environment, tmp_path / "operator.log")
     made.start()
     yield made
     made.end()
@@ -157,6 +87,14 @@ class Tenant:
     def store(self) -> S3Store:
         return S3Store(self.location)
 
+    def seed(self, **spec: Any) -> None:
+        """Put into S3 what the Jobs of a Portfolio would: it needs none then."""
+        world = World(body=portfolio_body(**spec))
+        world.run()
+        for key, content in world.store.objects.items():
+            if not key.startswith("portfolios/"):
+                self.store.write(key, content)
+
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return run_kubectl(
             self.cluster.kubectl,
@@ -173,7 +111,9 @@ class Tenant:
 
     @property
     def portfolio(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.kubectl("get", "pfo", "assistant", "-o", "json"))
+        """The Portfolio; empty once it is gone."""
+        text = self.kubectl("get", "pfo", "assistant", "--ignore-not-found", "-o", "json")
+        found: dict[str, Any] = json.loads(text or "{}")
         return found
 
     def condition(self, kind: str) -> dict[str, Any]:
@@ -201,7 +141,7 @@ class Tenant:
         }
         self.kubectl("apply", "-f", "-", stdin=json.dumps(body))
 
-    def eventually(self, holds: Callable[[], Any], *, seconds: float = 120) -> Any:
+    def eventually(self, holds: Callable[[], Any], *, seconds: float = 300) -> Any:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if found := holds():

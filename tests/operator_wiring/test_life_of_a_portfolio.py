@@ -47,18 +47,29 @@ def test_a_portfolio_is_trained_pruned_and_published(operator, tenant):
     portfolio = parse_portfolio(tenant.portfolio)
     evidence = observed_in(portfolio, store).evidence
     work = work_for(portfolio, evidence)
-    decision = decide(portfolio, work, work.calibration, evidence.results)
+    decision = decide(portfolio, work, evidence)
     reported = [p["name"] for p in status["portfolio"]["policies"]]
     assert reported == [p.name for p in decision.survivors]
     assert json.loads(evidence.manifest)["cover"]["policies"] == reported
 
-    # KServe's controller is not there: the test says Ready in its place.
+    # KServe's controller is not there; a Ready that nothing stands behind is not believed.
     for name in services:
-        ready = {"conditions": [{"type": "Ready", "status": "True"}], "url": f"http://{name}"}
+        host = f"{name}-predictor.{tenant.namespace}.svc.cluster.local"
+        claim = {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "address": {"url": f"http://{host}"},
+            "modelStatus": {
+                "transitionStatus": "UpToDate",
+                "states": {"activeModelState": "Loaded", "targetModelState": "Loaded"},
+            },
+        }
         tenant.kubectl("patch", "isvc", name, "--subresource=status", "--type=merge", "-p",
-                       json.dumps({"status": ready}))  # fmt: skip
-    tenant.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pfo/assistant")
-    assert all(p["url"] for p in tenant.portfolio["status"]["portfolio"]["policies"])
+                       json.dumps({"status": claim}))  # fmt: skip
+    tenant.eventually(lambda: "no Ready Pod" in tenant.condition("Published")["message"])
+    policies = lambda: tenant.portfolio["status"]["portfolio"]["policies"]  # noqa: E731
+    tenant.eventually(lambda: all(p.get("url") for p in policies()))
+    assert not any(p["ready"] for p in policies())
+    assert tenant.condition("Ready")["status"] == "False"
 
 
 def test_an_idle_operator_writes_nothing(operator, tenant):

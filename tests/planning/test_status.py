@@ -1,10 +1,11 @@
 """Conditions, numbers and events."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from builders import NOW, World
+from builders import NOW, SETTINGS, World
 from palm_operator.plan import troubled
 from palm_operator.status import Said, conditions, number
 
@@ -65,13 +66,35 @@ def test_trouble_shows_without_forgetting_what_is_served():
     assert plan.status.portfolio == world.portfolio.status.portfolio
 
 
-def test_events_tell_each_change_once():
-    world, told = World(), []
-    for _ in range(12):
-        told += [event.reason for event in world.step().events]
-        for name in world.unfinished:
-            world.finish(name)
-        world.serve()
-    assert told[0] == "Accepted"
-    assert told[-1] == "Ready"
-    assert len(told) == len(set(told))
+def test_the_gateway_is_told_where_it_serves_what_is_deployed():
+    told = replace(
+        SETTINGS,
+        gateway_url="http://gateway/v1",
+        gateway_namespaces=("ml",),
+        gateway_preferences={"ml/assistant": "brevity=1"},
+    )
+    world = World(settings=told)
+    world.step()
+    assert "gateway" not in world.body["status"]
+    world.run()
+    assert world.body["status"]["gateway"] == {
+        "url": "http://gateway/v1",
+        "model": "ml/assistant",
+        "defaultPreference": "brevity=1",
+    }
+    world.settings = replace(told, gateway_namespaces=("other",))
+    world.step()
+    assert "gateway" not in world.body["status"]
+    world.settings = told
+    world.body["spec"]["serving"] = {"mode": "None"}
+    world.step()
+    assert "gateway" not in world.body["status"]
+
+
+def test_a_refused_spec_leaves_the_gateway_where_it_is():
+    world = World(settings=replace(SETTINGS, gateway_url="http://gateway/v1"))
+    world.run()
+    world.body["spec"]["storage"]["s3"]["endpoint"] = "https://elsewhere.example"
+    world.step()
+    assert world.condition("Accepted")["status"] == "False"
+    assert world.body["status"]["gateway"]["url"] == "http://gateway/v1"

@@ -130,5 +130,56 @@ def test_a_model_saved_as_a_pickle_is_refused(folder: Path, tmp_path: Path) -> N
     shutil.copytree(folder, tmp_path / "pickled")
     (tmp_path / "pickled" / "model.safetensors").unlink()
     torch.save({}, tmp_path / "pickled" / "pytorch_model.bin")
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(ValueError, match=r"reward 'kindness': .*safetensors"):
         scores(tmp_path / "pickled")
+
+
+def test_a_long_input_loses_its_end_where_that_is_wanted(folder: Path) -> None:
+    from palm_rewards.reward_model import RewardModel
+
+    reward = ModelReward(
+        uri="s3://models/reward", template="Response", max_length=8, truncation_side="Right"
+    )
+    long = "good good good good good good " + "bad " * 40
+    both = Responses(
+        prompts=["", ""], texts=[long, long[:-4]], token_counts=[1, 1], answers=[None, None]
+    )
+    first, second = RewardModel.load(folder, reward).scores(both)
+    assert first == pytest.approx(second)
+
+
+def test_an_input_longer_than_the_model_takes_is_cut_whatever_max_length_says(folder: Path) -> None:
+    from palm_rewards.reward_model import RewardModel
+
+    reward = ModelReward(uri="s3://models/reward", template="Response", max_length=4096)
+    (score,) = RewardModel.load(folder, reward).scores(
+        Responses(prompts=[""], texts=["very " * 500], token_counts=[1], answers=[None])
+    )
+    assert score == score  # finite: positions beyond 64 are not there
+
+
+def test_an_empty_response_has_a_reward(folder: Path) -> None:
+    from palm_rewards.reward_model import RewardModel
+
+    reward = ModelReward(uri="s3://models/reward", template="Response")
+    found = RewardModel.load(folder, reward).scores(
+        Responses(prompts=["", ""], texts=["", "good"], token_counts=[1, 1], answers=[None, None])
+    )
+    assert len(found) == 2
+
+
+def test_a_model_that_comes_with_code_is_refused(folder: Path, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "coded")
+    config = json.loads((folder / "config.json").read_text())
+    config["model_type"] = "evil"
+    config["auto_map"] = {
+        "AutoConfig": "evil.EvilConfig",
+        "AutoModelForSequenceClassification": "evil.Evil",
+    }
+    (tmp_path / "coded" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "coded" / "evil.py").write_text("raise SystemExit('the code was run')")
+    with pytest.raises(ValueError, match=r"reward 'kindness': .*cannot be loaded"):
+        scores(tmp_path / "coded")

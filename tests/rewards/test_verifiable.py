@@ -1,13 +1,17 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from palm.contract import VerifiableReward
+from palm_rewards import Responses
+from palm_rewards.answers import extracted_answer, is_correct, normalised
 from palm_rewards.verifiable import (
     arithmetic_steps,
     brevity_if_correct,
-    extracted_answer,
-    is_correct,
-    normalised,
+    is_json,
+    verifiable_scores,
 )
 
 ALL_STEPS = "Take 3. Add 4 more. Count up to 7. Check: 7 - 4 = 3. Answer: 7"
@@ -125,3 +129,127 @@ def test_helpfulness_reads_the_last_message_of_a_chat() -> None:
 def test_helpfulness_of_another_task_is_refused() -> None:
     with pytest.raises(ValueError, match="needs prompts like"):
         arithmetic_steps("What is the capital of France?", "Answer: 7")
+
+
+def scores(
+    texts: list[str], answers: list[str | None] | None = None, **reward: object
+) -> list[float]:
+    found = verifiable_scores("wish", VerifiableReward.model_validate(reward))
+    count = len(texts)
+    return found(
+        Responses(
+            prompts=["What?"] * count,
+            texts=texts,
+            token_counts=[len(text.split()) for text in texts],
+            answers=answers or [None] * count,
+        )
+    )
+
+
+def test_correct_reads_the_last_answer_and_not_the_length() -> None:
+    texts = ["Answer: 7", "word " * 300 + "Answer: 7", "Answer: 7. Answer: 8", "7"]
+    assert scores(texts, ["7"] * 4, type="Correct") == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_an_exact_match_is_the_whole_response() -> None:
+    texts = ["Paris", " Paris\n", "paris", "It is Paris"]
+    assert scores(texts, ["Paris"] * 4, type="ExactMatch") == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_length_is_better_the_shorter_whatever_it_says() -> None:
+    texts = ["", "one", "one two", "one two three four five"]
+    assert scores(texts, type="Length", maxTokens=4) == [1.0, 0.75, 0.5, 0.0]
+
+
+def test_a_pattern_is_searched_for_unless_it_is_anchored() -> None:
+    texts = ["step 1: done", "no steps", "STEP 2:"]
+    assert scores(texts, type="Regex", pattern=r"step \d+:") == [1.0, 0.0, 0.0]
+    assert scores(texts, type="Regex", pattern=r"(?i)^step \d+:$") == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|aa)+$", r"(.*a){20}$", r"(x+x+)+y"])
+def test_no_pattern_makes_a_response_take_long(pattern: str) -> None:
+    began = time.monotonic()
+    assert scores(["a" * 50_000 + "!", "x" * 50_000], type="Regex", pattern=pattern) == [0.0, 0.0]
+    assert time.monotonic() - began < 20  # backtracking would take longer than the sun will burn
+
+
+@pytest.mark.parametrize("pattern", ["(", r"(?P<n>a)\1", "(?=a)", "a{1001}"])
+def test_a_pattern_that_is_not_re2s_is_refused_by_name(pattern: str) -> None:
+    with pytest.raises(ValueError, match="of reward 'wish' is not RE2's"):
+        scores([""], type="Regex", pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [{"type": "Regex"}, {"type": "Correct", "pattern": "a"}, {"type": "Regex", "pattern": ""}],
+)
+def test_a_pattern_belongs_to_regex_alone(reward: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="pattern"):
+        VerifiableReward.model_validate(reward)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        ' {"a": [1, 2.5e3, null, true]}\n',
+        '"text"',
+        "1" * 6000,
+        '```json\n{"a": 1}\n```',
+        "```\n[]\n```",
+        "```[]```",
+    ],
+)
+def test_one_json_value_is_valid(text: str) -> None:
+    assert is_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "{'a': 1}",
+        "NaN",
+        "[Infinity]",
+        "{} {}",
+        'Here it is: {"a": 1}',
+        "```json\n{}\n``` as you asked",
+        "``````",
+        "```",
+        "[" * 200_000,
+    ],
+)
+def test_anything_else_is_not(text: str) -> None:
+    assert not is_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: 7 " + "a" * 50_000 + "1",
+        "Answer: " + "1" * 50_000 + "_",
+        "\\boxed{" * 20_000,
+        "\\boxed{" * 20_000 + "}" * 20_000,
+        "answer " * 20_000,
+        "Answer:" + "\n" * 50_000,
+        "#### " * 20_000,
+        "Answer: " + "1," * 50_000,
+    ],
+)
+def test_no_response_makes_the_extraction_take_long(text: str) -> None:
+    began = time.monotonic()
+    is_correct(text, "7")
+    assert time.monotonic() - began < 10
+
+
+def test_long_numbers_are_compared_to_the_last_digit() -> None:
+    number = "1" * 60
+    assert is_correct(f"Answer: {number}", number)
+    assert not is_correct(f"Answer: {number[:-1]}2", number)
+
+
+def test_the_inner_of_two_boxes_is_the_last_that_begins() -> None:
+    assert extracted_answer(r"\boxed{1 \boxed{2}}") == "2"
+    assert extracted_answer(r"\boxed{1} and \boxed{2 + {3}} and \boxed{4") == "2 + {3}"

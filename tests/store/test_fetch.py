@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from palm.contract import StorageLocation
-from palm.errors import InvalidResult, StoreUnavailable
+from palm.errors import StoreUnavailable
 from palm_store import S3Store, fetch
-from palm_store.fetch import HuggingFaceUri, S3Uri, fetch_file, parsed
+from palm_store.fetch import HuggingFaceUri, S3Uri, parsed
 from stores import s3_location
 
 
@@ -63,10 +63,3 @@ def test_a_folder_of_another_bucket_is_fetched(
         other.model_copy(update={"bucket": "results", "prefix": "elsewhere"}),
     )
     assert (folder / "config.json").read_bytes() == b"{}"
-
-
-@pytest.mark.cluster
-def test_an_absent_file_is_named(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    location = s3_location(cluster, "models", monkeypatch)
-    with pytest.raises(InvalidResult, match=r"there is no object s3://models/absent\.jsonl"):
-        fetch_file("s3://models/absent.jsonl", location, max_bytes=10)

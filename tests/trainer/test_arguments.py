@@ -8,8 +8,9 @@ from palm.contract import AdapterSettings
 from palm_trainer.arguments import (
     Hardware,
     adapter_arguments,
-    grpo_arguments,
     optimiser_steps,
+    prompts_needed,
+    trainer_arguments,
 )
 
 CPU = Hardware(cuda=False)
@@ -18,7 +19,7 @@ GPU = Hardware(cuda=True, largest_batch=8)
 
 def arguments(hardware: Hardware = CPU, **settings: Any) -> dict[str, Any]:
     request = training_request(settings=training_settings(**settings))
-    return grpo_arguments(request, hardware, Path("folder"))
+    return trainer_arguments(request, hardware, Path("folder"))
 
 
 def test_the_weight_vector_is_trls_reward_weights() -> None:
@@ -95,11 +96,69 @@ def test_an_adapter_has_its_rank() -> None:
     assert (chosen["r"], chosen["target_modules"]) == (4, "all-linear")
 
 
-@pytest.mark.model
-def test_trl_accepts_the_arguments(tmp_path: Path) -> None:
-    from trl import GRPOConfig
+def test_rloo_divides_by_nothing_either() -> None:
+    assert arguments(algorithm="RLOO")["normalize_advantages"] is False
+    assert "loss_type" not in arguments(algorithm="RLOO")
 
-    request = training_request(settings=training_settings(batch_size=8))
-    config = GRPOConfig(**grpo_arguments(request, CPU, tmp_path))
+
+@pytest.mark.parametrize(
+    ("aggregation", "expected"),
+    [("SumThenNormalize", "sum_then_normalize"), ("NormalizeThenSum", "normalize_then_sum")],
+)
+def test_the_aggregation_is_trls(aggregation: str, expected: str) -> None:
+    assert arguments(aggregation=aggregation)["multi_objective_aggregation"] == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"algorithm": "RLOO", "aggregation": "NormalizeThenSum"}, "needs algorithm GRPO"),
+        ({"algorithm": "RLOO", "advantage_scale": "Group"}, "needs algorithm GRPO"),
+    ],
+)
+def test_what_an_algorithm_cannot_do_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        arguments(**changes)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_share_a_batch(processes: int) -> None:
+    hardware = Hardware(cuda=True, largest_batch=8, processes=processes)
+    chosen = arguments(hardware, batch_size=64, episodes=64)
+    per_step = chosen["per_device_train_batch_size"] * chosen["gradient_accumulation_steps"]
+    assert per_step * processes == 64
+
+
+def test_a_batch_that_processes_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="batchSize 8 must be a multiple of the 3 training"):
+        arguments(Hardware(cuda=True, processes=3))
+
+
+def test_vllm_samples_beside_the_training_or_on_its_own_gpus() -> None:
+    colocated = arguments(Hardware(cuda=True, rollouts="vLLMColocate"))
+    assert (colocated["use_vllm"], colocated["vllm_mode"]) == (True, "colocate")
+    served = arguments(Hardware(cuda=True, rollouts="vLLMServer"))
+    assert (served["vllm_mode"], served["vllm_server_base_url"]) == (
+        "server",
+        "http://127.0.0.1:8000",
+    )
+    assert arguments(GPU)["use_vllm"] is False
+
+
+def test_prompts_are_counted_with_their_repetitions() -> None:
+    settings = training_settings(episodes=24, batch_size=8, completions_per_prompt=4)
+    assert prompts_needed(settings) == 6
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("algorithm", ["GRPO", "RLOO"])
+@pytest.mark.parametrize("rollouts", ["Transformers", "vLLMColocate", "vLLMServer"])
+def test_trl_accepts_the_arguments(tmp_path: Path, algorithm: str, rollouts: Any) -> None:
+    from trl import GRPOConfig, RLOOConfig
+
+    request = training_request(settings=training_settings(batch_size=8, algorithm=algorithm))
+    kind = {"GRPO": GRPOConfig, "RLOO": RLOOConfig}[algorithm]
+    config = kind(**trainer_arguments(request, Hardware(cuda=False, rollouts=rollouts), tmp_path))
     assert config.generation_batch_size == 8
-    assert config.use_bias_correction_kl  # else the penalty's gradient is of another divergence
+    if algorithm == "GRPO":
+        assert config.use_bias_correction_kl  # else the penalty's gradient is another divergence's

@@ -1,13 +1,23 @@
 """Real trainings of three steps through the Job's own command, against a real S3 server."""
 
 import hashlib
+import os
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from jobs import run_job, training_request, training_settings, upload_random_model
 from palm.artifacts import model_folder, training_record
-from palm.contract import AdapterSettings, StorageLocation, TrainingRecord, TrainingRequest
+from palm.contract import (
+    AdapterSettings,
+    Execution,
+    StorageLocation,
+    TrainingRecord,
+    TrainingRequest,
+)
 from palm_store import InMemoryStore, S3Store
 from palm_trainer.__main__ import _commit
 from stores import s3_environment, s3_location
@@ -32,7 +42,28 @@ def trained(cluster: Any, request: TrainingRequest) -> str:
     return done.stdout
 
 
-def test_a_training_leaves_safetensors_and_a_record_and_repeats_exactly(
+def killed(cluster: Any, request: TrainingRequest, *, after_step: int, by: int) -> int:
+    """Start a training, send a signal once a step is told, and return how it ended."""
+    environment = os.environ | s3_environment(cluster) | {
+        "PALM_REQUEST": request.model_dump_json(by_alias=True)
+    }  # fmt: skip
+    command = [sys.executable, "-m", "palm_trainer"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if f'"step": {after_step},' in line:
+                process.send_signal(by)
+                break
+        rest = process.stdout.read()
+        code = process.wait(timeout=300)
+    if by == signal.SIGKILL:
+        assert code == -signal.SIGKILL
+    else:
+        assert code in (0, 143), rest
+    return code
+
+
+def test_a_training_leaves_safetensors_and_a_record_and_survives_kills_bit_by_bit(
     cluster: Any, storage: StorageLocation
 ) -> None:
     store = upload_random_model(storage)
@@ -53,9 +84,17 @@ def test_a_training_leaves_safetensors_and_a_record_and_repeats_exactly(
     assert record.steps == 3
     assert set(record.final_rewards) == {"brevity", "helpfulness"}
 
-    second = training_request(storage, policy_digest="2" * 32)
-    trained(cluster, second)
-    assert record_of(store, second.policy_digest).files == record.files
+    second = training_request(
+        storage, policy_digest="2" * 32, execution=Execution(checkpoint_seconds=0)
+    )
+    killed(cluster, second, after_step=1, by=signal.SIGKILL)
+    code = killed(cluster, second, after_step=2, by=signal.SIGTERM)
+    output = trained(cluster, second)
+    if code == 143:  # else the last step was already taken when the signal came
+        assert "going on from the checkpoint of step 2" in output
+    weights = {n: sha for n, sha in record.files.items() if n.endswith(".safetensors")}
+    assert weights.items() <= record_of(store, second.policy_digest).files.items()
+    assert not store.list("checkpoints")
 
 
 def test_a_trained_policy_is_not_trained_again(cluster: Any, storage: StorageLocation) -> None:
@@ -107,14 +146,15 @@ def test_the_record_is_written_last(tmp_path: Any) -> None:
             "there is nothing below s3://trainer/no-such",
         ),
         ({"settings": training_settings(batch_size=10)}, "batchSize 10 must be a multiple"),
+        ({"execution": Execution(sharding="ZeRO3")}, "this image has no DeepSpeed"),
     ],
 )
-def test_a_request_that_cannot_succeed_exits_42_with_a_sentence(
+def test_a_request_that_cannot_succeed_exits_64_with_a_sentence(
     cluster: Any, storage: StorageLocation, changes: dict[str, Any], sentence: str
 ) -> None:
     upload_random_model(storage)
     done = run_job("palm_trainer", training_request(storage, **changes), s3_environment(cluster))
-    assert done.returncode == 42, done.stderr
+    assert done.returncode == 64, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -122,16 +162,16 @@ def test_a_request_that_cannot_succeed_exits_42_with_a_sentence(
 @pytest.mark.parametrize(
     ("request_text", "sentence"), [("{", "JSON"), ('{"policy": "w"}', "Field required")]
 )
-def test_a_request_that_is_none_exits_42_with_a_sentence(request_text: str, sentence: str) -> None:
+def test_a_request_that_is_none_exits_64_with_a_sentence(request_text: str, sentence: str) -> None:
     done = run_job("palm_trainer", request_text, {})
-    assert done.returncode == 42, done.stderr
+    assert done.returncode == 64, done.stderr
     assert "error: TrainingRequest is not valid" in done.stderr
     assert sentence in done.stderr
 
 
-def test_a_store_that_does_not_answer_exits_1_with_a_sentence() -> None:
+def test_a_store_that_does_not_answer_exits_75_with_a_sentence() -> None:
     secrets = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hidden-secret"}
     done = run_job("palm_trainer", training_request(), secrets)
-    assert done.returncode == 1
+    assert done.returncode == 75
     assert "error: s3://results/test/policies" in done.stderr
     assert "hidden-secret" not in done.stderr + done.stdout

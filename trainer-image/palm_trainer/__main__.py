@@ -1,22 +1,25 @@
 """``python -m palm_trainer``: one oracle call, as a Job.
 
-Reads a ``TrainingRequest`` from ``PALM_REQUEST``, trains, writes the policy's files to S3 and
-then its commit marker. Finds the marker: says so and ends. Credentials come from boto3's chain.
-
-Exit codes: 0 done or found done; 42 the request or what it names is not valid, trying again does
-not help; 1 anything else.
+Reads a ``TrainingRequest`` from ``PALM_REQUEST``, trains, from the last checkpoint on where there
+is one, writes the policy's files to S3 and then its commit marker. Finds the marker: says so and
+ends. Credentials come from boto3's chain. Its exit codes are those of ``palm.exit_codes``.
 """
 
-import hashlib
+import os
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from palm.artifacts import model_folder, training_record, uri
 from palm.contract import TrainingRecord, TrainingRequest
-from palm_rewards import RewardScorer, reward_functions
+from palm.errors import StoreUnavailable
+from palm_rewards import RewardScorer, needs_answer, reward_functions
 from palm_store import ResultStore, S3Store
 from palm_store.job import (
+    Interrupted,
     InvalidRequest,
     exit_code,
     fetched_model,
@@ -25,7 +28,12 @@ from palm_store.job import (
     request_from_environment,
     reward_model_folders,
 )
-from palm_trainer.arguments import optimiser_steps
+from palm_store.prompts import Prompt
+from palm_trainer import launch
+from palm_trainer.arguments import Hardware, trainer_arguments
+from palm_trainer.checkpoints import Checkpoints, now, remove_leftovers, sha256_of_files
+from palm_trainer.stopping import sigterm_noted
+from palm_trainer.workplace import Trained, Workplace
 
 
 def main() -> int:
@@ -39,59 +47,121 @@ def _run() -> None:
     where = uri(request.storage, model_folder(request.policy_digest))
     if store.exists(training_record(request.policy_digest)):
         print(f"policy {request.policy} is trained already: {where}", flush=True)
+        _tidy(store, request)
         return
     with tempfile.TemporaryDirectory(prefix="palm-trainer-") as folder:
-        record = _trained(request, Path(folder))
-        _commit(store, record, Path(folder) / "model")
+        place = Workplace(Path(folder))
+        prompts, scorers = _prepared(request, place)
+        with sigterm_noted(place.stop):
+            trained = _trained(request, place, prompts, scorers, store)
+            if trained.finished:  # then it is also committed, whatever the signal wants
+                _commit(store, _record(request, trained, place.model), place.model)
+        if not trained.finished:
+            raise Interrupted(
+                f"interrupted by SIGTERM; the checkpoint of step {trained.steps} is in S3"
+            )
     print(f"policy {request.policy} is trained: {where}", flush=True)
+    _tidy(store, request)
 
 
-def _trained(request: TrainingRequest, folder: Path) -> TrainingRecord:
-    """Train in a folder; the policy's files are then below ``model``."""
+def _prepared(
+    request: TrainingRequest, place: Workplace
+) -> tuple[list[Prompt], list[RewardScorer]]:
+    """Check and download everything; what is wrong must not cost a second of GPU time."""
+    anything = Hardware(cuda=False, processes=request.execution.processes)
     try:
-        steps = optimiser_steps(request.settings)
+        steps = trainer_arguments(request, anything, place.trainer)["max_steps"]
     except ValueError as problem:
         raise InvalidRequest(str(problem)) from None
+    launch.check_sharding(request.execution, has_deepspeed=launch.installed("deepspeed"))
     weights = ", ".join(
         f"{item.name} {weight:g}"
         for item, weight in zip(request.rewards, request.weights, strict=True)
     )
     print(f"policy {request.policy}: {steps} steps for weights {weights}", flush=True)
     models = [item.model.uri for item in request.rewards if item.model is not None]
-    quiet_libraries([request.base_model, *models])
-    prompts = fetched_prompts(request.prompts, request.storage)
-    base = fetched_model(request.base_model, folder / "base", request.storage)
-    scorers = _scorers(request, folder)
-    print("loading libraries and model", flush=True)
-    # Only now: what is wrong with a request should not take ten seconds of imports to say.
-    from palm_trainer.training import train
-
-    done = train(request, base=base, prompts=prompts, scorers=scorers, output=folder / "model")
-    return TrainingRecord(
-        policy_digest=request.policy_digest,
-        files=_hashes(folder / "model"),
-        steps=steps,
-        seconds=done.seconds,
-        final_rewards=done.final_rewards,
-    )
-
-
-def _scorers(request: TrainingRequest, folder: Path) -> list[RewardScorer]:
+    quiet_libraries([request.base_model, request.prompts.uri, *models])
+    judges = [item.name for item in request.rewards if needs_answer(item)]
+    prompts = fetched_prompts(request.prompts, request.storage, answers_for=judges)
+    print(f"{len(prompts)} prompts", flush=True)
+    fetched_model(request.base_model, place.base, request.storage)
+    is_launched = request.execution.processes > 1
+    folders = reward_model_folders(place.reward_models, request.storage)
+    if is_launched:
+        # Each process loads its own; here they are only downloaded.
+        for item in request.rewards:
+            if item.model is not None:
+                folders(item.model)
+        return prompts, []
     try:
-        return reward_functions(
-            request.rewards,
-            model_folder=reward_model_folders(folder / "reward-models", request.storage),
-        )
+        return prompts, reward_functions(request.rewards, model_folder=folders)
     except ValueError as problem:
         raise InvalidRequest(str(problem)) from None
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+def _trained(
+    request: TrainingRequest,
+    place: Workplace,
+    prompts: list[Prompt],
+    scorers: list[RewardScorer],
+    store: ResultStore,
+) -> Trained:
+    print("loading libraries and model", flush=True)
+    # Only now: what is wrong with a request should not take ten seconds of imports to say.
+    from palm_trainer.training import present_hardware, train
+
+    has_gpu = present_hardware().cuda
+    rollouts = launch.chosen_rollouts(
+        request.execution, has_vllm=launch.installed("vllm"), has_gpu=has_gpu
+    )
+    execution = request.execution.model_copy(update={"rollouts": rollouts})
+    request = request.model_copy(update={"execution": execution})
+    if execution.processes > 1 or rollouts == "vLLMServer":
+        place.put_request(request, prompts)
+        with _rollout_server(request, place, has_gpu=has_gpu) as environment:
+            command = launch.launch_command(execution, place, has_gpu=has_gpu)
+            return launch.launched(command, place, environment)
+    hardware = present_hardware(1, rollouts)
+    return train(request, place, prompts=prompts, scorers=scorers, store=store, hardware=hardware)
+
+
+@contextmanager
+def _rollout_server(
+    request: TrainingRequest, place: Workplace, *, has_gpu: bool
+) -> Iterator[dict[str, str]]:
+    """Run vLLM beside the training where it is wanted; yield the training's environment."""
+    if not has_gpu:
+        yield {}
+        return
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    visible = named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
+    training, sampling = launch.gpu_split(request.execution, visible)
+    environment = {"CUDA_VISIBLE_DEVICES": ",".join(training)}
+    if not sampling:
+        yield environment
+        return
+    server = subprocess.Popen(
+        launch.server_command(request.execution, place),
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(sampling)},
+        start_new_session=True,
+    )
+    try:
+        yield environment
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _record(request: TrainingRequest, trained: Trained, folder: Path) -> TrainingRecord:
+    return TrainingRecord(
+        policy_digest=request.policy_digest,
+        files=sha256_of_files(folder),
+        steps=trained.steps,
+        seconds=trained.seconds,
+        final_rewards=trained.final_rewards,
+    )
 
 
 def _commit(store: ResultStore, record: TrainingRecord, folder: Path) -> None:
@@ -101,6 +171,16 @@ def _commit(store: ResultStore, record: TrainingRecord, folder: Path) -> None:
     store.upload_folder(folder, model_folder(record.policy_digest))
     # Written last: its existence means "trained".
     store.write_if_absent(marker, record.model_dump_json(by_alias=True).encode())
+
+
+def _tidy(store: ResultStore, request: TrainingRequest) -> None:
+    """Remove checkpoints that nobody will go on from; the policy is there, so it may fail."""
+    try:
+        Checkpoints(store, request.policy_digest, layout="").remove_all()
+        for digest in remove_leftovers(store, at=now()):
+            print(f"removed the checkpoints of policy {digest}: trained or abandoned", flush=True)
+    except StoreUnavailable as problem:
+        print(f"checkpoints are not removed: {problem}", flush=True)
 
 
 if __name__ == "__main__":

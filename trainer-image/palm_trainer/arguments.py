@@ -1,16 +1,22 @@
-"""From a request to the arguments of TRL's trainer. Pure.
+"""From a request to the arguments of TRL's trainers. Pure.
 
-The loss is the gradient of J_w(π) = E[w·r] - β·KL(π || π_ref) up to one constant factor, which
-Adam ignores: ``dr_grpo`` sums over tokens without dividing by a response's length, and
-``scale_rewards="none"`` leaves the rewards' spread alone. TRL's default divides by each group's
-standard deviation, whose fixed point is not the maximum of J_w.
+With the defaults, the loss is the gradient of J_w(π) = E[w·r] - β·KL(π || π_ref) up to one
+constant factor, which Adam ignores: ``dr_grpo`` sums over tokens without dividing by a response's
+length, and no advantage is divided by a standard deviation. TRL's own default divides by each
+group's, whose fixed point is not the maximum of J_w. RLOO has the KL in the reward.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from palm.contract import AdapterSettings, TrainingRequest, TrainingSettings
+
+Rollouts = Literal["Transformers", "vLLMColocate", "vLLMServer"]
+
+VLLM_PORT = 8000
+_VLLM_SHARE = 0.3  # of a GPU's memory, beside the training
+_VLLM_WAITS = 900.0  # seconds: a large model takes minutes to load
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,8 @@ class Hardware:
     cuda: bool
     largest_batch: int | None = None
     """Responses per forward pass at most; None for no limit."""
+    processes: int = 1
+    rollouts: Rollouts = "Transformers"
 
 
 def optimiser_steps(settings: TrainingSettings) -> int:
@@ -41,8 +49,14 @@ def optimiser_steps(settings: TrainingSettings) -> int:
     return steps
 
 
-def grpo_arguments(request: TrainingRequest, hardware: Hardware, folder: Path) -> dict[str, Any]:
-    """Return the keyword arguments of ``GRPOConfig`` for one oracle call.
+def prompts_needed(settings: TrainingSettings) -> int:
+    """Return how many prompts are trained on, repetitions counted."""
+    per_step = settings.batch_size // settings.completions_per_prompt
+    return optimiser_steps(settings) * per_step
+
+
+def trainer_arguments(request: TrainingRequest, hardware: Hardware, folder: Path) -> dict[str, Any]:
+    """Return the keyword arguments of the algorithm's TRL configuration for one oracle call.
 
     Args:
         request: The oracle call.
@@ -52,22 +66,37 @@ def grpo_arguments(request: TrainingRequest, hardware: Hardware, folder: Path) -
     Raises:
         ValueError: The settings do not fit together.
     """
+    algorithm = {"GRPO": _grpo, "RLOO": _rloo}[request.settings.algorithm]
+    return {
+        **_common(request, hardware, folder),
+        **algorithm(request.settings),
+        **_rollouts(hardware),
+    }
+
+
+def _common(request: TrainingRequest, hardware: Hardware, folder: Path) -> dict[str, Any]:
     settings = request.settings
     steps = optimiser_steps(settings)
-    per_pass = _largest_divisor(settings.batch_size, hardware.largest_batch)
+    if settings.batch_size % hardware.processes:
+        raise ValueError(
+            f"batchSize {settings.batch_size} must be a multiple of the {hardware.processes} "
+            "training processes, one per GPU"
+        )
+    share = settings.batch_size // hardware.processes
+    per_pass = _largest_divisor(share, hardware.largest_batch)
     return {
         "output_dir": str(folder),
         "max_steps": steps,
         "per_device_train_batch_size": per_pass,
-        "gradient_accumulation_steps": settings.batch_size // per_pass,
+        "gradient_accumulation_steps": share // per_pass,
         "num_generations": settings.completions_per_prompt,
         "max_completion_length": settings.max_completion_tokens,
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": "constant",
+        "lr_scheduler_type": settings.learning_rate_schedule.lower(),
         "reward_weights": list(request.weights),
         "beta": settings.kl_coefficient,
-        "loss_type": "dr_grpo",
-        "scale_rewards": "none",
+        # The order of the prompts is the schedule's.
+        "shuffle_dataset": False,
         # The sampled policy must be π itself, or the expectation is another one.
         "temperature": 1.0,
         "top_p": 1.0,
@@ -82,10 +111,48 @@ def grpo_arguments(request: TrainingRequest, hardware: Hardware, folder: Path) -
             "use_safetensors": True,
         },
         "logging_steps": 1,
-        "save_strategy": "no",
+        "save_strategy": "no",  # when is ``palm_trainer.saving``'s to say
         "report_to": [],
         "disable_tqdm": True,
     }
+
+
+def _grpo(settings: TrainingSettings) -> dict[str, Any]:
+    aggregation = {
+        "SumThenNormalize": "sum_then_normalize",
+        "NormalizeThenSum": "normalize_then_sum",
+    }
+    return {
+        "loss_type": "dr_grpo",
+        "scale_rewards": settings.advantage_scale.lower(),
+        "multi_objective_aggregation": aggregation[settings.aggregation],
+    }
+
+
+def _rloo(settings: TrainingSettings) -> dict[str, Any]:
+    if settings.aggregation != "SumThenNormalize":
+        raise ValueError(f"aggregation {settings.aggregation} needs algorithm GRPO, not RLOO")
+    if settings.advantage_scale == "Group":
+        raise ValueError("advantageScale Group needs algorithm GRPO, not RLOO")
+    return {"normalize_advantages": settings.advantage_scale == "Batch"}
+
+
+def _rollouts(hardware: Hardware) -> dict[str, Any]:
+    if hardware.rollouts == "vLLMColocate":
+        return {
+            "use_vllm": True,
+            "vllm_mode": "colocate",
+            "vllm_gpu_memory_utilization": _VLLM_SHARE,
+            "vllm_enable_sleep_mode": True,
+        }
+    if hardware.rollouts == "vLLMServer":
+        return {
+            "use_vllm": True,
+            "vllm_mode": "server",
+            "vllm_server_base_url": f"http://127.0.0.1:{VLLM_PORT}",
+            "vllm_server_timeout": _VLLM_WAITS,
+        }
+    return {"use_vllm": False}
 
 
 def parameter_type(adapter: AdapterSettings, hardware: Hardware) -> str:

@@ -1,87 +1,153 @@
-"""One oracle call with TRL's ``GRPOTrainer``: the only module that trains."""
+"""One oracle call with TRL's trainers: the only module that trains."""
 
-import time
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from datasets import Dataset
-from transformers import AutoTokenizer
-from trl import GRPOConfig, GRPOTrainer
+from transformers import AutoConfig, AutoTokenizer
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils import logging
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from palm.contract import TrainingRequest
+from palm.training_progress import Checkpoint
 from palm_rewards import RewardScorer
+from palm_store import ResultStore
+from palm_store.job import InvalidData
 from palm_store.prompts import Prompt
-from palm_trainer.arguments import Hardware, adapter_arguments, grpo_arguments
-from palm_trainer.progress import Progress
+from palm_trainer.arguments import (
+    Hardware,
+    Rollouts,
+    adapter_arguments,
+    prompts_needed,
+    trainer_arguments,
+)
+from palm_trainer.checkpoints import Checkpoints
+from palm_trainer.lengths import too_long
+from palm_trainer.progress import Progress, ProgressObject
 from palm_trainer.rewards import training_rewards
+from palm_trainer.saving import Saving
+from palm_trainer.schedule import prompt_order
+from palm_trainer.workplace import Trained, Workplace
 
 _LARGEST_BATCH_ON_GPU = 8
+_ALGORITHMS = {"GRPO": (GRPOConfig, GRPOTrainer), "RLOO": (RLOOConfig, RLOOTrainer)}
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a training leaves besides its files."""
-
-    seconds: float
-    final_rewards: dict[str, float]
-
-
-def present_hardware() -> Hardware:
+def present_hardware(processes: int = 1, rollouts: Rollouts = "Transformers") -> Hardware:
     """Return what this process runs on."""
     if torch.cuda.is_available():
-        return Hardware(cuda=True, largest_batch=_LARGEST_BATCH_ON_GPU)
-    return Hardware(cuda=False)
+        return Hardware(True, _LARGEST_BATCH_ON_GPU, processes, rollouts)
+    return Hardware(False, None, processes, "Transformers")
 
 
 def train(
     request: TrainingRequest,
+    place: Workplace,
     *,
-    base: Path,
     prompts: list[Prompt],
     scorers: list[RewardScorer],
-    output: Path,
+    store: ResultStore,
+    hardware: Hardware,
 ) -> Trained:
-    """Train one policy and write it to a folder as safetensors, with its tokenizer.
+    """Train one policy, from its last checkpoint on, and write it to the workplace.
+
+    The policy is safetensors with its tokenizer; there is none where the end was asked for.
 
     Args:
         request: The oracle call.
-        base: Folder of the base model.
+        place: Where everything lies and goes.
         prompts: What to train on, in any order.
         scorers: The objectives, in the request's order.
-        output: Where the policy is written; made if absent.
+        store: Where checkpoints and the progress go.
+        hardware: What this runs on.
 
     Raises:
         ValueError: The settings do not fit together.
+        InvalidData: A prompt leaves the model no room for a response.
+        InvalidResult: A reward or a gradient is not finite.
+        StoreUnavailable: A checkpoint that is there cannot be read, or the last one not written.
     """
-    names = [scorer.name for scorer in scorers]
-    progress = Progress(names, request.affine_maps)
-    arguments = grpo_arguments(request, present_hardware(), output.parent / "trainer")
-    trainer = GRPOTrainer(
-        model=str(base),
-        args=GRPOConfig(**arguments),
-        reward_funcs=training_rewards(scorers, request.affine_maps),
-        train_dataset=_dataset(prompts),
-        processing_class=AutoTokenizer.from_pretrained(base, padding_side="left"),
+    arguments = trainer_arguments(request, hardware, place.trainer)
+    tokenizer = AutoTokenizer.from_pretrained(place.base, padding_side="left")
+    order = prompt_order(
+        len(prompts), needed=prompts_needed(request.settings), seed=request.settings.seed
+    )
+    _check_lengths(request, place, tokenizer, [prompts[index] for index in sorted(set(order))])
+    checkpoints = Checkpoints(store, request.policy_digest, layout=_layout(request, hardware))
+    restored = _restored(checkpoints, place.restored)
+    saving = Saving(
+        checkpoints,
+        place.stop,
+        interval=request.execution.checkpoint_seconds,
+        earlier_seconds=restored.seconds if restored else 0.0,
+    )
+    published = ProgressObject(store)
+    progress = Progress(request, checkpoint_step=lambda: checkpoints.last, publish=published)
+    config, kind = _ALGORITHMS[request.settings.algorithm]
+    trainer = kind(
+        model=str(place.base),
+        args=config(**arguments),
+        reward_funcs=training_rewards(
+            scorers, request.affine_maps, request.settings.reward_normalization
+        ),
+        train_dataset=_dataset(prompts, order),
+        processing_class=tokenizer,
         peft_config=_adapter(request),
-        callbacks=[progress],
+        callbacks=[progress, saving],
     )
     _silence(trainer)
-    started = time.monotonic()
-    trainer.train()
-    seconds = time.monotonic() - started
-    _save(trainer, request, output)
-    return Trained(seconds=seconds, final_rewards=progress.rewards)
-
-
-def _dataset(prompts: list[Prompt]) -> Dataset:
-    return Dataset.from_dict(
-        {
-            "prompt": [item.prompt for item in prompts],
-            "answer": [item.answer for item in prompts],
-        }
+    start = None
+    if restored is not None:
+        start = str(checkpoints.folder_of(place.restored, restored))
+        print(f"going on from the checkpoint of step {restored.step}", flush=True)
+    trainer.train(resume_from_checkpoint=start)
+    saving.finish()
+    published.finish()
+    if not saving.interrupted:
+        _save(trainer, request, place.model)
+    return Trained(
+        finished=not saving.interrupted,
+        steps=trainer.state.global_step,
+        seconds=saving.seconds,
+        final_rewards=progress.rewards,
     )
+
+
+def _check_lengths(
+    request: TrainingRequest, place: Workplace, tokenizer: Any, prompts: list[Prompt]
+) -> None:
+    room = getattr(AutoConfig.from_pretrained(place.base), "max_position_embeddings", None)
+    problem = too_long(
+        prompts, tokenizer, room=room, response=request.settings.max_completion_tokens
+    )
+    if problem:
+        raise InvalidData(f"{request.prompts.uri}: {problem}")
+
+
+def _layout(request: TrainingRequest, hardware: Hardware) -> str:
+    sharding = request.execution.sharding
+    return f"{hardware.processes} processes, sharding {sharding}"
+
+
+def _restored(checkpoints: Checkpoints, folder: Path) -> Checkpoint | None:
+    """Restore the last checkpoint; the first process of the machine does it for all."""
+    if not dist.is_initialized():
+        return checkpoints.restore(folder)
+    found: list[Any] = [checkpoints.restore(folder) if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(found, src=0)
+    return found[0]
+
+
+def _dataset(prompts: list[Prompt], order: list[int]) -> Dataset:
+    columns = {
+        "prompt": [item.prompt for item in prompts],
+        "answer": [item.answer for item in prompts],
+    }
+    return Dataset.from_dict(columns).select(order)
 
 
 def _adapter(request: TrainingRequest) -> Any:
@@ -94,17 +160,23 @@ def _adapter(request: TrainingRequest) -> Any:
     return LoraConfig(**arguments)
 
 
-def _silence(trainer: GRPOTrainer) -> None:
-    """Remove the callback that prints every metric as a dictionary: ``Progress`` prints."""
-    from transformers.trainer_callback import PrinterCallback
-
+def _silence(trainer: Any) -> None:
+    """Leave telling to ``Progress``: no metrics as dictionaries, no bars."""
     trainer.remove_callback(PrinterCallback)
+    logging.disable_progress_bar()
 
 
-def _save(trainer: GRPOTrainer, request: TrainingRequest, output: Path) -> None:
+def _save(trainer: Any, request: TrainingRequest, output: Path) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model)
     if request.settings.adapter.type == "LoRA":
         # Else it would be this machine's temporary folder.
         model.peft_config["default"].base_model_name_or_path = request.base_model
-    model.save_pretrained(output)
-    trainer.processing_class.save_pretrained(output)
+    written = output.with_name("written")
+    trainer.save_model(str(written))  # gathers what is sharded over processes
+    if not trainer.accelerator.is_main_process:
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    for path in written.iterdir():
+        # No pickles: loading one runs whatever its author wrote.
+        if path.is_file() and path.suffix not in (".bin", ".pt", ".pth", ".md"):
+            shutil.move(path, output / path.name)

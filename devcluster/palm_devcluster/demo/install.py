@@ -19,6 +19,7 @@ SECRET = "palm-s3"
 SYSTEM_NAMESPACE = "palm-system"
 DEMO_NAMESPACE = "palm-demo"
 RELEASE = "palm-operator"
+GATEWAY = f"{RELEASE}-gateway"
 _EXAMPLE_ENDPOINT = "http://127.0.0.1:9000"  # the placeholder in examples/arithmetic.yaml
 
 
@@ -101,7 +102,15 @@ def _namespaces_and_secrets(cluster: EmbeddedCluster) -> Iterator[dict[str, Any]
         yield {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": SECRET, "namespace": namespace},
+            "metadata": {
+                "name": SECRET,
+                "namespace": namespace,
+                # As KServe asks for: where its storage initializer finds the models.
+                "annotations": {
+                    "serving.kserve.io/s3-endpoint": cluster.s3.endpoint,
+                    "serving.kserve.io/s3-region": cluster.s3.region,
+                },
+            },
             "stringData": {
                 "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
                 "AWS_SECRET_ACCESS_KEY": cluster.s3.secret_key,
@@ -110,16 +119,25 @@ def _namespaces_and_secrets(cluster: EmbeddedCluster) -> Iterator[dict[str, Any]
 
 
 def install_operator(tools: Tools, cluster: EmbeddedCluster, sources: Sources) -> None:
-    """Install CRD and operator the way a user does: the CRD, then the chart."""
+    """Install CRD, operator and gateway the way a user does: the CRD, then the chart."""
     # Helm installs the files of crds/ once and never upgrades them.
     tools.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(sources.crds))
     values = {
         "storage.credentialsSecret": SECRET,
         "storage.region": "us-east-1",
         "storage.endpoints[0]": cluster.s3.endpoint,
+        "serving.url": f"{cluster.services_url}/{{namespace}}/{{name}}-predictor",
         # The Pods of the process node share the machine's ports.
         "httpPort": str(_operator_port(tools)),
         r"podAnnotations.palm-operator\.dev/source": sources.operator_digest(),
+        "gateway.enabled": "true",
+        "gateway.namespaces[0]": DEMO_NAMESPACE,
+        # Policies answer behind the proxy of the cluster's Services.
+        "gateway.upstreamHosts[0]": "127.0.0.1",
+        "gateway.url": gateway_url(cluster),
+        # Two Pods of one node listen on one port where each listens on its own address.
+        "gateway.host": "$(POD_IP)",
+        r"gateway.podAnnotations.palm-operator\.dev/source": sources.operator_digest(),
     }
     settings = [part for key, value in values.items() for part in _set(key, value)]
     tools.helm(
@@ -128,8 +146,14 @@ def install_operator(tools: Tools, cluster: EmbeddedCluster, sources: Sources) -
     )  # fmt: skip
 
 
+def gateway_url(cluster: EmbeddedCluster) -> str:
+    """Return where the gateway's Service is."""
+    return f"{cluster.services_url}/{SYSTEM_NAMESPACE}/{GATEWAY}"
+
+
 def _set(key: str, value: str) -> tuple[str, str]:
-    return ("--set" if key == "httpPort" else "--set-string", f"{key}={value}")
+    typed = key in ("httpPort", "gateway.enabled")
+    return ("--set" if typed else "--set-string", f"{key}={value}")
 
 
 def _operator_port(tools: Tools) -> int:

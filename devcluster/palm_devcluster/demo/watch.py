@@ -10,9 +10,12 @@ from palm_devcluster.demo.tools import Tools
 
 _POLL_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 20.0
-# The embedded cluster has KServe's CRDs but not yet its controller: applied is as far as it goes.
-_PUBLISHED_AS_FAR_AS_POSSIBLE = frozenset({"WaitingForKServe", "NotRequested"})
-_FATAL_REASONS = frozenset({"OracleCallFailed", "TooManyPolicies", "NameConflict", "KServeAbsent"})
+_FATAL_REASONS = frozenset(
+    {
+        "OracleCallFailed", "OracleCallLimitReached", "TooManyPolicies", "NameConflict",
+        "KServeAbsent",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,17 +96,26 @@ def progress_of(portfolio: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]])
         for job in jobs
         if job.get("status", {}).get("active")
     )
-    doing = status.get("pending", {}).get("phase") or "published"
-    return Progress(status.get("oracleCalls", {}).get("summary", ""), tuple(running), doing)
+    summary = status.get("oracleCalls", {}).get("summary", "")
+    return Progress(summary, tuple(running), _doing(portfolio))
+
+
+def _doing(portfolio: Mapping[str, Any]) -> str:
+    published = conditions(portfolio).get("Published")
+    if published and published["status"] == "True":
+        return "published"
+    if published and published["reason"] != "WaitingForResults":
+        return f"publishing: {published['message']}"
+    return str(portfolio.get("status", {}).get("pending", {}).get("phase", "starting"))
 
 
 def is_done(portfolio: Mapping[str, Any]) -> bool:
-    """Say whether the current generation is published as far as this cluster can."""
+    """Say whether every policy of the current generation is served."""
     seen = conditions(portfolio)
     published = seen.get("Published")
     return bool(
         published
         and portfolio["status"].get("portfolio")
         and not portfolio["status"].get("pending")
-        and (published["status"] == "True" or published["reason"] in _PUBLISHED_AS_FAR_AS_POSSIBLE)
+        and (published["status"] == "True" or published["reason"] == "NotRequested")
     )

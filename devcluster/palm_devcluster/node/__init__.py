@@ -11,8 +11,9 @@ from a kubelet where an ordinary user on one machine cannot do better:
 - There is no mount namespace. Volumes are folders, and mount paths in commands, arguments,
   environment values and working directories are rewritten to them (see ``paths``); a path that is
   compiled into a program, or written inside a mounted file, is not.
-- All Pods share the machine's network: ``podIP`` is 127.0.0.1 and two Pods cannot listen on the
-  same port. Services have no proxy.
+- All Pods share the machine's network. Each has a loopback address of its own (``addresses``), and
+  one that listens on every address takes its port from all others. A Service has no address that
+  answers and no name: ``palm_devcluster.proxy`` offers all of them on one port.
 - ``nvidia.com/gpu`` is a number that the scheduler counts; no device is handed to a container.
 
 The path of a Pod: ``agent`` watches Pods and gives each a ``worker``; the worker observes its

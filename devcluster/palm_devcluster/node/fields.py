@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from palm_devcluster.node.addresses import ADDRESS, pod_address
 from palm_devcluster.node.quantity import in_units
 
 Json = dict[str, Any]
 
-ADDRESS = "127.0.0.1"
 _KEYED = re.compile(r"^metadata\.(labels|annotations)\['(.+)'\]$")
 
 
@@ -34,8 +34,8 @@ def field_value(pod: Json, path: str) -> str:
         "metadata.uid": metadata["uid"],
         "spec.nodeName": spec.get("nodeName", ""),
         "spec.serviceAccountName": spec.get("serviceAccountName", ""),
-        **dict.fromkeys(("status.hostIP", "status.podIP"), ADDRESS),
-        **dict.fromkeys(("status.hostIPs", "status.podIPs"), ADDRESS),
+        **dict.fromkeys(("status.hostIP", "status.hostIPs"), ADDRESS),
+        **dict.fromkeys(("status.podIP", "status.podIPs"), pod_address(pod)),
     }
     if path not in fields:
         raise ConfigError(f"fieldRef {path!r} is not a field that the downward API offers")

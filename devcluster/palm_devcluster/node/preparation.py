@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from palm_devcluster.images import ImageTable
+from palm_devcluster.node.addresses import pod_address
 from palm_devcluster.node.api import NOT_FOUND, Api, ApiError
 from palm_devcluster.node.environment import (
     base_environment,
@@ -137,7 +138,7 @@ class Preparation:
         env = container_environment(self.pod, container, base, sources, allocatable, mounts)
         env = {**self._kubeconfig(container), **env}
         launch = container_launch(container, entrypoint, env, mounts, home)
-        return Target(container, launch, tuple(mounts))
+        return Target(container, launch, tuple(mounts), pod_address(self.pod))
 
     def _mounts(self, container: Json, attempt: Path, env: Mapping[str, str]) -> list[Mount]:
         host_paths = {

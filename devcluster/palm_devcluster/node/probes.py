@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from palm_devcluster.node.addresses import ADDRESS
 from palm_devcluster.node.environment import Launch, expand
-from palm_devcluster.node.fields import ADDRESS, Json
+from palm_devcluster.node.fields import Json
 from palm_devcluster.node.paths import Mount, translate
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Target:
     container: Json
     launch: Launch
     mounts: tuple[Mount, ...]
+    address: str = ADDRESS  # of its Pod
 
 
 async def run_command(target: Target, command: list[str], seconds: float) -> tuple[bool, str]:
@@ -89,16 +91,16 @@ async def probe_once(target: Target, probe: Json) -> tuple[bool, str]:
         if "exec" in probe:
             return await run_command(target, probe["exec"].get("command", []), seconds)
         if "httpGet" in probe:
-            return await _http(target.container, probe["httpGet"], seconds)
+            return await _http(target, probe["httpGet"], seconds)
         if "tcpSocket" in probe:
-            return await _tcp(target.container, probe["tcpSocket"], seconds)
+            return await _tcp(target, probe["tcpSocket"], seconds)
     except (OSError, ValueError, TimeoutError, aiohttp.ClientError) as error:
         return False, str(error) or type(error).__name__
     return False, f"probe {sorted(probe)} is not supported by the process node"
 
 
-async def _http(container: Json, action: Json, seconds: float) -> tuple[bool, str]:
-    host, port = action.get("host", ADDRESS), port_number(action["port"], container)
+async def _http(target: Target, action: Json, seconds: float) -> tuple[bool, str]:
+    host, port = _listener(target, action)
     url = f"{action.get('scheme', 'HTTP').lower()}://{host}:{port}/"
     url += action.get("path", "/").removeprefix("/")
     headers = {header["name"]: header["value"] for header in action.get("httpHeaders", [])}
@@ -109,11 +111,15 @@ async def _http(container: Json, action: Json, seconds: float) -> tuple[bool, st
         return 200 <= response.status < 400, f"{url} answered {response.status}"
 
 
-async def _tcp(container: Json, action: Json, seconds: float) -> tuple[bool, str]:
-    host, port = action.get("host", ADDRESS), port_number(action["port"], container)
+async def _tcp(target: Target, action: Json, seconds: float) -> tuple[bool, str]:
+    host, port = _listener(target, action)
     _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), seconds)
     writer.close()
     return True, ""
+
+
+def _listener(target: Target, action: Json) -> tuple[str, int]:
+    return action.get("host", target.address), port_number(action["port"], target.container)
 
 
 class Prober:

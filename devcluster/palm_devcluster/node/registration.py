@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from palm_devcluster.node.addresses import ADDRESS
 from palm_devcluster.node.api import CONFLICT, FAILURES, NOT_FOUND, STRATEGIC, Api, ApiError
 from palm_devcluster.node.conditions import time_text
-from palm_devcluster.node.fields import ADDRESS, Json
+from palm_devcluster.node.fields import Json
 
 logger = logging.getLogger(__name__)
 

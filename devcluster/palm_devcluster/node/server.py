@@ -8,8 +8,8 @@ from pathlib import Path
 from aiohttp import web
 
 from palm_devcluster.node import logs
+from palm_devcluster.node.addresses import ADDRESS
 from palm_devcluster.node.agent import Agent
-from palm_devcluster.node.fields import ADDRESS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

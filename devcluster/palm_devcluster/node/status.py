@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from palm_devcluster.node.addresses import ADDRESS, pod_address
 from palm_devcluster.node.conditions import pod_conditions, time_text
 from palm_devcluster.node.decision import (
     ContainerView,
@@ -12,7 +13,7 @@ from palm_devcluster.node.decision import (
     restart_policy,
     restarts,
 )
-from palm_devcluster.node.fields import ADDRESS, Json
+from palm_devcluster.node.fields import Json
 from palm_devcluster.node.records import Attempt
 
 _CREATING = ("ContainerCreating", "")
@@ -47,8 +48,8 @@ def pod_status(
         "phase": phase,
         "hostIP": ADDRESS,
         "hostIPs": [{"ip": ADDRESS}],
-        "podIP": ADDRESS,
-        "podIPs": [{"ip": ADDRESS}],
+        "podIP": pod_address(pod),
+        "podIPs": [{"ip": pod_address(pod)}],
         "startTime": before.get("startTime") or time_text(now),
         "observedGeneration": pod["metadata"].get("generation", 1),
         "containerStatuses": [
@@ -126,10 +127,17 @@ def _state(
     if latest is None or latest.exit is None:
         return _waiting(*(before_start or _CREATING))
     delay = next_delay(latest)
-    again = restarts(restart_policy(pod, container), latest.exit.code)
+    again = restarts(restart_policy(pod, container), latest.exit.code) and not (
+        latest.exit.code == 0 and _runs_once(pod, container)
+    )
     if delay and again and not pod["metadata"].get("deletionTimestamp"):
         return _waiting("CrashLoopBackOff", f"back-off {delay:.0f}s restarting failed container")
     return {"terminated": _terminated(pod, container, latest)}
+
+
+def _runs_once(pod: Json, container: Json) -> bool:
+    """Whether a container is done once it has succeeded, whatever the Pod's restart policy."""
+    return container in pod["spec"].get("initContainers", []) and not is_sidecar(container)
 
 
 def _waiting(reason: str, message: str) -> Json:

@@ -164,7 +164,8 @@ class PodWorker:
         try:
             target = await self.preparation.target(self.containers[name], folder)
         except (UnknownImageError, ConfigError, ApiError, OSError) as error:
-            if self._hindrances.add(name, error, now):
+            soon = isinstance(error, ApiError) and error.code == FORBIDDEN  # see Hindrances
+            if self._hindrances.add(name, error, now, CREATING if soon else "") and not soon:
                 self._event("Warning", "Failed", f"container {name!r}: {error}")
             return
         self._hindrances.remove(name)

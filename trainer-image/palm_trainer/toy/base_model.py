@@ -10,7 +10,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from palm_rewards.verifiable import is_correct
+from palm_rewards.answers import is_correct
 from palm_trainer.toy.recipe import Recipe
 from palm_trainer.toy.task import Sample, prompt_lines, samples
 

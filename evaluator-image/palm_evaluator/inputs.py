@@ -1,0 +1,167 @@
+"""What an evaluation reads: fetched, checked against what it should be, and identified.
+
+Everything that is wrong with a request or its inputs is said here, before a model is loaded.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palm.artifacts import model_folder, training_record, uri
+from palm.contract import AdapterSettings, EvaluationRequest, ModelReward, TrainingRecord
+from palm.errors import InvalidResult
+from palm.evaluations import (
+    MAX_RESULT_BYTES,
+    MAX_RESULT_PROMPTS,
+    Provenance,
+    Source,
+    result_bytes,
+)
+from palm_evaluator.provenance import (
+    file_sha256,
+    files_sha256,
+    folder_source,
+    prompts_source,
+    provenance,
+    reward_sources,
+)
+from palm_rewards import RewardScorer, needs_answer, reward_functions
+from palm_store import ResultStore
+from palm_store.job import (
+    InvalidRequest,
+    fetched_model,
+    fetched_prompts,
+    reward_model_folders,
+)
+from palm_store.prompts import Prompt
+
+_MAX_RECORD_BYTES = 8 * 1024 * 1024
+_REMEMBERED = 65_536
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that an evaluation reads."""
+
+    base: Path
+    policy: Path | None
+    prompts: list[Prompt]
+    scorers: list[RewardScorer]
+    provenance: Provenance
+
+
+def fetched_inputs(request: EvaluationRequest, store: ResultStore, folder: Path) -> Inputs:
+    """Fetch and check everything that an evaluation reads.
+
+    Raises:
+        InvalidRequest: Something is not there, or not what the request says it is.
+        InvalidResult: A file of the policy is not the one that was trained.
+        StoreUnavailable: S3 or Hugging Face does not answer.
+    """
+    judges = [item.name for item in request.rewards if needs_answer(item)]
+    prompts = fetched_prompts(request.prompts, request.storage, answers_for=judges)
+    check_prompts(request, prompts)
+    policy, policy_source = _policy(request, store, folder / "policy")
+    base = fetched_model(request.base_model, folder / "base", request.storage)
+    folders: dict[str, Path] = {}
+    fetch = reward_model_folders(folder / "reward-models", request.storage)
+
+    def model_files(reward: ModelReward) -> Path:
+        folders[reward.uri] = fetch(reward)
+        return folders[reward.uri]
+
+    scorers = _scorers(request, model_files)
+    models = {name: folder_source(name, path) for name, path in folders.items()}
+    known = provenance(
+        request,
+        base_model=folder_source(request.base_model, base),
+        policy=policy_source,
+        prompts=prompts_source(request.prompts.uri, prompts),
+        rewards=reward_sources(request.rewards, models),
+    )
+    return Inputs(base, policy, prompts, scorers, known)
+
+
+def check_prompts(request: EvaluationRequest, prompts: list[Prompt]) -> None:
+    """Refuse prompts that are too many for a result file.
+
+    Raises:
+        InvalidRequest: They are; the message says what would help.
+    """
+    size = result_bytes(prompts=len(prompts), rewards=len(request.rewards))
+    if len(prompts) > MAX_RESULT_PROMPTS or size > MAX_RESULT_BYTES:
+        raise InvalidRequest(
+            f"{len(prompts):,} evaluation prompts with {len(request.rewards)} rewards are too many "
+            f"for a result file of {MAX_RESULT_BYTES:,} bytes; set prompts.evaluation.limit"
+        )
+
+
+def check_adapter(folder: Path, adapter: AdapterSettings, *, policy: str) -> None:
+    """Refuse a policy whose files are not of the kind, or the rank, that the request says.
+
+    Raises:
+        InvalidRequest: They are not.
+    """
+    file = folder / "adapter_config.json"
+    if adapter.type == "Full":
+        if file.is_file():
+            raise InvalidRequest(
+                f"policy {policy} should be a full model, its files are an adapter"
+            )
+        return
+    try:
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        rank = int(settings["r"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InvalidRequest(
+            f"policy {policy} should be a LoRA adapter of rank {adapter.rank}; its "
+            "adapter_config.json is not there or has no rank"
+        ) from None
+    if rank != adapter.rank:
+        raise InvalidRequest(
+            f"the adapter of policy {policy} has rank {rank}; the request says {adapter.rank}"
+        )
+
+
+def _policy(
+    request: EvaluationRequest, store: ResultStore, folder: Path
+) -> tuple[Path | None, Source | None]:
+    """Download the policy and hold every file against the record of its training."""
+    digest = request.policy_digest
+    if digest is None:
+        return None, None
+    record = _record(request, store, digest)
+    store.download_folder(model_folder(digest), folder)
+    for name, expected in record.files.items():
+        path = folder / name
+        if not path.is_file() or file_sha256(path) != expected:
+            raise InvalidResult(
+                f"{name} of policy {request.policy} is not the file that was trained: "
+                f"{'its SHA-256 differs from the record' if path.is_file() else 'it is not there'}"
+            )
+    if request.adapter is not None:
+        check_adapter(folder, request.adapter, policy=request.policy)
+    where = uri(request.storage, model_folder(digest))
+    return folder, Source(uri=where, sha256=files_sha256(record.files))
+
+
+def _record(request: EvaluationRequest, store: ResultStore, digest: str) -> TrainingRecord:
+    content = store.read(training_record(digest), max_bytes=_MAX_RECORD_BYTES)
+    where = uri(request.storage, training_record(digest))
+    if content is None:
+        raise InvalidRequest(f"policy {request.policy} is not trained: there is no {where}")
+    try:
+        record = TrainingRecord.model_validate_json(content)
+    except ValueError:
+        raise InvalidRequest(f"{where} cannot be read: it is no training record") from None
+    if record.policy_digest != digest:
+        raise InvalidRequest(f"{where} is of policy {record.policy_digest}; expected {digest}")
+    return record
+
+
+def _scorers(request: EvaluationRequest, model_files: Any) -> list[RewardScorer]:
+    try:
+        return reward_functions(request.rewards, model_folder=model_files, remembered=_REMEMBERED)
+    except ValueError as problem:
+        raise InvalidRequest(str(problem)) from None

@@ -1,0 +1,59 @@
+"""Reads records and manifests from S3, with the caller's own credentials (``AWS_*``).
+
+The only module of the command line that knows the store, and only once a record is asked for.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from palm.artifacts import manifest_copy, record_folder
+from palm.contract import StorageLocation
+from palm.errors import InvalidResult, StoreUnavailable
+from palm_cli.failures import Unavailable
+from palm_operator.evidence import MAX_BYTES
+
+_READS_AT_ONCE = 16
+
+
+class RecordStore:
+    """One bucket and prefix.
+
+    Every method raises Unavailable where S3 does not answer or refuses, naming the object.
+    """
+
+    def __init__(self, location: StorageLocation) -> None:
+        from palm_store import S3Store
+
+        self._store = S3Store(location)
+
+    def record(self, namespace: str, name: str) -> dict[str, bytes]:
+        """Return whatever lies in the folder of a Portfolio's record, by name."""
+        folder = record_folder(namespace, name)
+
+        def content(entry: str) -> bytes:
+            return self._read(f"{folder}/{entry}") or b""
+
+        try:
+            entries = list(self._store.list(folder))
+        except StoreUnavailable as error:
+            raise _unavailable(error) from None
+        with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
+            return dict(zip(entries, threads.map(content, entries), strict=True))
+
+    def manifest(self, namespace: str, name: str, sha256: str) -> bytes | None:
+        """Return a manifest; None where there is none."""
+        return self._read(manifest_copy(namespace, name, sha256))
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._store.read(key, max_bytes=MAX_BYTES)
+        except InvalidResult:
+            return b""  # larger than anything the operator writes: it is shown as unreadable
+        except StoreUnavailable as error:
+            raise _unavailable(error) from None
+
+
+def _unavailable(error: StoreUnavailable) -> Unavailable:
+    return Unavailable(
+        f"{error}: it is read with your own credentials, AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY or what else boto3 finds"
+    )

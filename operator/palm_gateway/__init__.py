@@ -1,0 +1,1 @@
+"""Routes each request to the policy that is best for its preference (OpenAI-compatible)."""

@@ -1,0 +1,73 @@
+"""Reads the Jobs of a Portfolio, and where they do not run, what else tells why."""
+
+from datetime import UTC, datetime, timedelta
+
+from palm_operator import observed as seen
+from palm_operator import queue_standing
+from palm_operator.api import Portfolio
+from palm_operator.cluster import Cluster, ClusterUnavailable, Object
+from palm_operator.job_pods import job_pod
+from palm_operator.job_standing import Surroundings, refused_pods, stand
+from palm_operator.names import LABEL_KUEUE_JOB_UID
+from palm_operator.observed import Job
+
+_UIDS_PER_REQUEST = 100
+_MOST_WORKLOADS = 300
+_PATIENCE_SECONDS = 5.0
+"""A Job for so long without a Pod or a Workload may have been refused it."""
+
+
+class JobObserver:
+    """Sees how the Jobs of a Portfolio stand."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def jobs(self, portfolio: Portfolio) -> tuple[Job, ...]:
+        """Return the Jobs of a Portfolio, straight from the API server.
+
+        What else tells of them is read only where a Job failed or does not run: nothing of it
+        while all is well.
+        """
+        metadata = portfolio.metadata
+        bodies = await self._cluster.jobs(metadata.namespace, metadata.uid)
+        jobs = tuple(seen.job(body, portfolio_uid=metadata.uid) for body in bodies)
+        waiting = [job for job in jobs if job.owned and job.state == "Active" and not job.begun]
+        if not waiting and not any(job.owned and job.state == "Failed" for job in jobs):
+            return jobs
+        pods = [
+            job_pod(p) for p in await self._cluster.troubled_pods(metadata.namespace, metadata.uid)
+        ]
+        queued = [job.uid for job in waiting if job.suspended and job.queue]
+        with_pods = {pod.job_uid for pod in pods}
+        before = datetime.now(UTC) - timedelta(seconds=_PATIENCE_SECONDS)
+        young = {job.uid for job in waiting if not job.waiting_since or job.waiting_since > before}
+        podless = {job.uid for job in waiting if not job.suspended} - with_pods - young
+        around = Surroundings(
+            pods=pods,
+            workloads=await self._workloads(metadata.namespace, queued),
+            patient_with=frozenset(young),
+            refused_pods=await self._refused_pods(metadata.namespace) if podless else None,
+        )
+        return stand(jobs, around)
+
+    async def _workloads(self, namespace: str, uids: list[str]) -> dict[str, Object] | None:
+        found: dict[str, Object] = {}
+        for first in range(0, min(len(uids), _MOST_WORKLOADS), _UIDS_PER_REQUEST):
+            some = ",".join(uids[first : first + _UIDS_PER_REQUEST])
+            try:
+                listed = await self._cluster.workloads(
+                    namespace, f"{LABEL_KUEUE_JOB_UID} in ({some})"
+                )
+            except ClusterUnavailable:
+                return None  # it only tells why; the Jobs wait all the same
+            if listed is None:
+                return None
+            found |= {queue_standing.job_uid(body): body for body in listed}
+        return found
+
+    async def _refused_pods(self, namespace: str) -> dict[str, str] | None:
+        try:
+            return refused_pods(await self._cluster.refused_pods(namespace))
+        except ClusterUnavailable:
+            return None  # as above

@@ -1,0 +1,353 @@
+"""The record of a Portfolio: what was deployed when and why, as an append-only chain. Pure.
+
+One immutable object per entry, numbered without a gap, each with the SHA-256 of the one before it.
+The number is the object's name, and an object is only ever written where there is none, so two
+writers cannot both write the next entry: the chain has no forks. What an entry says is decided by
+comparing what is true with what the chain says already (``record_news``), so nothing is recorded
+twice, whoever was killed when. ``docs/audit.md`` has the schema for readers.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+
+from palm.contract import Model, canonical_json
+from palm.errors import InvalidResult
+from palm.schema import sha256_of
+from palm_operator.evidence import MAX_BYTES, first_problem
+from palm_operator.times import parsed
+
+SCHEMA_VERSION = 1
+EVENTS_LIMIT = 500
+"""Most events of one entry; what is left over goes into the next."""
+
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+def _time(text: str) -> str:
+    parsed(text)
+    return text
+
+
+# Whoever may write to the bucket may write an entry: nobody draws on an auditor's terminal.
+Plain = Annotated[str, Field(max_length=2048, pattern=r"^[^\p{Cc}\p{Cf}]*$")]
+When = Annotated[str, Field(max_length=64, pattern=r"^[0-9T:.Z+-]*$"), AfterValidator(_time)]
+
+
+class _Read(Model):
+    """What is read back: a later version may say more."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ManifestAt(_Read):
+    """A manifest in S3."""
+
+    uri: Plain
+    sha256: str = Field(pattern=_SHA256)
+
+
+class Made(_Read):
+    """An object of S3, and the Job that made it."""
+
+    key: Plain
+    sha256: Plain | None = None
+    job: Plain | None = None
+    """None: it was found in S3, and no Job of this Portfolio made it."""
+    uid: Plain | None = None
+
+
+class Claimed(_Read):
+    """How far from optimal anybody can be."""
+
+    epsilon: Plain
+    delta: Plain
+    scope: Literal["Simplex", "Grid"]
+    confidence: Plain | None = None
+    proven: bool
+    cover_size: int | None = None
+    """Of a best effort: how many policies the smallest cover has."""
+
+
+class RecordedPolicy(_Read):
+    """A policy, as decided or as deployed."""
+
+    name: Plain
+    weights: tuple[Plain, ...]
+    policy_digest: Plain | None = None
+    evaluation_digest: Plain | None = None
+    service: Plain | None = None
+    usage: Plain | None = None
+
+
+class Created(_Read):
+    """The operator began to look after the Portfolio."""
+
+    type: Literal["Created"] = "Created"
+    time: When
+    operator_class: Plain | None = None
+
+
+class Inputs(_Read):
+    """What policies, search and pruning are made from, since then."""
+
+    type: Literal["Inputs"] = "Inputs"
+    time: When
+    revision: Plain
+    generation: int
+    sha256: Plain
+    """Of ``inputs`` as canonical JSON."""
+    inputs: dict[str, Any]
+
+
+class OracleCall(_Read):
+    """A policy was trained and evaluated."""
+
+    type: Literal["OracleCall"] = "OracleCall"
+    time: When
+    revision: Plain
+    policy: Plain
+    weights: tuple[Plain, ...]
+    policy_digest: Plain
+    evaluation_digest: Plain
+    training: Made
+    evaluation: Made
+
+
+class OracleCallFailed(_Read):
+    """A Job of an oracle call failed for good."""
+
+    type: Literal["OracleCallFailed"] = "OracleCallFailed"
+    time: When
+    revision: Plain
+    policy: Plain
+    step: Plain
+    digest: Plain
+    attempt: int
+    job: Plain
+    uid: Plain
+    reason: Plain
+
+
+class Decided(_Read):
+    """A portfolio was decided: its manifest has everything."""
+
+    type: Literal["Decided"] = "Decided"
+    time: When
+    revision: Plain
+    generation: int
+    manifest: ManifestAt
+    policies: tuple[RecordedPolicy, ...]
+    guarantee: Claimed
+
+
+class Pinned(_Read):
+    """``spec.serving.pin`` was set, changed or removed."""
+
+    type: Literal["Pinned"] = "Pinned"
+    time: When
+    generation: int
+    revision: Plain | None = None
+    sha256: Plain | None = None
+
+
+class Deployed(_Read):
+    """A portfolio became what is deployed: all its policies answered."""
+
+    type: Literal["Deployed"] = "Deployed"
+    time: When
+    number: int
+    revision: Plain
+    reason: Plain
+    generation: int
+    size: int
+    manifest: ManifestAt
+    policies: tuple[RecordedPolicy, ...]
+    guarantee: Claimed | None = None
+
+
+class Retired(_Read):
+    """Nothing that only this deployment needed was left."""
+
+    type: Literal["Retired"] = "Retired"
+    time: When
+    number: int
+
+
+class Deleted(_Read):
+    """The Portfolio was deleted."""
+
+    type: Literal["Deleted"] = "Deleted"
+    time: When
+
+
+Event = (
+    Created
+    | Inputs
+    | OracleCall
+    | OracleCallFailed
+    | Decided
+    | Pinned
+    | Deployed
+    | Retired
+    | Deleted
+)
+_TYPES: Mapping[str, type[Event]] = {
+    str(kind.model_fields["type"].default): kind
+    for kind in (
+        Created, Inputs, OracleCall, OracleCallFailed, Decided, Pinned, Deployed, Retired, Deleted
+    )
+}  # fmt: skip
+
+
+class Whose(_Read):
+    """A Portfolio; the uid tells it from an earlier one of its name."""
+
+    namespace: Plain
+    name: Plain
+    uid: Plain
+
+
+class Entry(_Read):
+    """One object of the record."""
+
+    schema_version: Literal[1] = 1
+    portfolio: Whose
+    sequence: int = Field(ge=1)
+    """From 1, without a gap; also the object's name."""
+    previous: Plain | None = None
+    """SHA-256 of the entry before, as it lies in S3; None for the first."""
+    written: When
+    operator: Plain
+    """Version of the operator that wrote it."""
+    events: tuple[dict[str, Any], ...] = Field(max_length=10_000)
+
+    @property
+    def parsed(self) -> tuple[Event, ...]:
+        """Return the events that this version knows.
+
+        Raises:
+            InvalidResult: One of them is not as its type is.
+        """
+        found = []
+        for index, event in enumerate(self.events):
+            kind = _TYPES.get(str(event.get("type")))
+            if kind is None:
+                continue
+            try:
+                found.append(kind.model_validate(event))
+            except ValidationError as error:
+                raise InvalidResult(f"event {index}: {first_problem(error)}") from None
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a chain says, as far as it decides what is news.
+
+    Attributes:
+        sequence: Number of the last entry; 0: there is none.
+        sha256: Of the last entry.
+        uid: The Portfolio that it is about.
+        is_deleted: Whether it says that this Portfolio was deleted.
+        inputs: SHA-256 of the inputs.
+        decision: SHA-256 of the manifest that was decided last.
+        pin: Revision and SHA-256 that it is pinned to.
+        calls: Policy and evaluation digest of every oracle call.
+        failures: Uid of every Job that failed.
+        deployed: Numbers of the deployments.
+        retired: Numbers of those that are retired.
+    """
+
+    sequence: int = 0
+    sha256: str | None = None
+    uid: str = ""
+    is_deleted: bool = False
+    inputs: str = ""
+    decision: str = ""
+    pin: tuple[str | None, str | None] = (None, None)
+    calls: frozenset[tuple[str, str]] = frozenset()
+    failures: frozenset[str] = frozenset()
+    deployed: frozenset[int] = frozenset()
+    retired: frozenset[int] = frozenset()
+
+
+def entry_bytes(entry: Entry) -> bytes:
+    """Return an entry as it is written: canonical JSON."""
+    return canonical_json(entry.model_dump(mode="json", by_alias=True, exclude_none=True)).encode()
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """Return an event as an entry has it."""
+    return event.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def parsed_entry(content: bytes) -> Entry:
+    """Return an entry.
+
+    Raises:
+        InvalidResult: It is too large, no JSON, or of another schema.
+    """
+    if len(content) > MAX_BYTES:
+        raise InvalidResult(f"the entry has {len(content):,} bytes; at most {MAX_BYTES:,}")
+    try:
+        return Entry.model_validate_json(content)
+    except ValidationError as error:
+        raise InvalidResult(f"the entry is not valid: {first_problem(error)}") from None
+
+
+def followed(recorded: Recorded, sequence: int, content: bytes | None) -> Recorded:
+    """Return what a chain says with one more entry.
+
+    An entry that is missing or cannot be read (somebody else changed it) says nothing and breaks
+    nothing: an auditor sees it, the operator goes on behind it.
+
+    Args:
+        recorded: What it says up to there.
+        sequence: Number of the entry.
+        content: The entry as it lies in S3; None: it is not there.
+    """
+    if content is None:
+        return replace(recorded, sequence=sequence, sha256=None)
+    recorded = replace(recorded, sequence=sequence, sha256=sha256_of(content))
+    try:
+        entry = parsed_entry(content)
+        events = entry.parsed
+    except InvalidResult:
+        return recorded
+    if entry.portfolio.uid != recorded.uid:
+        recorded = Recorded(
+            sequence=recorded.sequence,
+            sha256=recorded.sha256,
+            uid=entry.portfolio.uid,
+            calls=recorded.calls,
+            failures=recorded.failures,
+        )
+    return _with_events(recorded, events)
+
+
+def _with_events(recorded: Recorded, events: Iterable[Event]) -> Recorded:
+    calls: set[tuple[str, str]] = set()
+    for event in events:
+        match event:
+            case Inputs():
+                recorded = replace(recorded, inputs=event.sha256)
+            case OracleCall():
+                calls.add((event.policy_digest, event.evaluation_digest))
+            case OracleCallFailed():
+                recorded = replace(recorded, failures=recorded.failures | {event.uid})
+            case Decided():
+                recorded = replace(recorded, decision=event.manifest.sha256)
+            case Pinned():
+                recorded = replace(recorded, pin=(event.revision, event.sha256))
+            case Deployed():
+                recorded = replace(recorded, deployed=recorded.deployed | {event.number})
+            case Retired():
+                recorded = replace(recorded, retired=recorded.retired | {event.number})
+            case Deleted():
+                recorded = replace(recorded, is_deleted=True)
+            case Created():
+                pass
+    return replace(recorded, calls=recorded.calls | calls) if calls else recorded

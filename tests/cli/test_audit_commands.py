@@ -1,0 +1,193 @@
+"""`palm audit` and `palm rollback` as commands, before a stand-in of the API server."""
+
+import json
+import threading
+from collections.abc import Iterator
+from copy import deepcopy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import World, portfolio_body
+from cli.invoke import palm
+from palm import artifacts
+
+PORTFOLIOS = "/apis/palm-operator.dev/v1alpha1"
+SERVICES = "/apis/serving.kserve.io/v1beta1/namespaces/ml/inferenceservices"
+
+
+class ApiServer:
+    """Has one Portfolio and its InferenceServices; takes patches, knows no other kind."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.patches: list[tuple[str, Any]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.split("?")[0]
+                body = outer.world.body
+                if path == f"{PORTFOLIOS}/namespaces/ml/portfolios/assistant":
+                    self.answer(200, json.dumps(body))
+                elif path in (
+                    f"{PORTFOLIOS}/portfolios", f"{PORTFOLIOS}/namespaces/ml/portfolios",
+                ):  # fmt: skip
+                    self.answer(200, json.dumps({"items": [body]}))
+                elif path == SERVICES:
+                    items = [dict(body) for body in outer.world.services.values()]
+                    self.answer(200, json.dumps({"items": items}))
+                else:
+                    self.answer(404, "404 page not found")
+
+            def do_PATCH(self) -> None:
+                patch = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                outer.patches.append((self.path, patch))
+                if patch["metadata"]["resourceVersion"] != "1":
+                    refusal = {"kind": "Status", "message": "the object has been modified"}
+                    self.answer(409, json.dumps(refusal))
+                    return
+                outer.world.body["spec"].setdefault("serving", {}).update(patch["spec"]["serving"])
+                self.answer(200, json.dumps(outer.world.body))
+
+            def answer(self, status: int, text: str) -> None:
+                self.send_response(status)
+                self.send_header("content-length", str(len(text.encode())))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def kubeconfig(self) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.server.server_port}"
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "here",
+            "clusters": [{"name": "here", "cluster": {"server": url}}],
+            "users": [{"name": "me", "user": {}}],
+            "contexts": [
+                {"name": "here", "context": {"cluster": "here", "user": "me", "namespace": "ml"}}
+            ],
+        }
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def twice() -> World:
+    """Deployed twice, with other policies."""
+    made = World(body=portfolio_body())
+    for training in ({"parallelism": 3}, {"seed": 7, "parallelism": 9}):
+        made.body["spec"]["training"] = training
+        made.run()
+        for _ in range(4):
+            made.serve()
+            made.step()
+    return made
+
+
+@pytest.fixture
+def api(twice: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    world = World(
+        body=deepcopy(twice.body), store=deepcopy(twice.store), services=deepcopy(twice.services)
+    )
+    made = ApiServer(world)
+    config = tmp_path / "config"
+    config.write_text(json.dumps(made.kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    monkeypatch.setattr("palm_store.S3Store", lambda _: world.store)
+    yield made
+    made.close()
+
+
+def test_audit_of_all_and_of_one_agrees(api: ApiServer) -> None:
+    for arguments in (["-A"], [], ["assistant"], ["assistant", "-n", "ml"]):
+        ran = palm("audit", *arguments, "-o", "json")
+        assert (ran.code, ran.err) == (0, "")
+        (found,) = ran.answer["portfolios"]
+        assert (found["deployed"]["number"], found["agrees"]) == (2, True)
+        assert ran.answer["policies"] == found["deployed"]["size"] > 1
+        assert ran.answer["source"] == "both"
+    table = palm("audit", "assistant")
+    assert table.code == 0
+    for part in ("AGREES", "POLICY", "base model", "s3://models/tiny", "deployed policies"):
+        assert part in table.out
+    lines = palm("audit", "-A", "-o", "csv").out.splitlines()
+    assert len(lines) == 1 + found["deployed"]["size"]
+
+
+def test_audit_says_where_they_disagree_and_exits_with_3(api: ApiServer) -> None:
+    name = next(iter(api.world.services))
+    del api.world.services[name]
+    del api.world.store.objects[artifacts.record_entry("ml", "assistant", 2)]
+    ran = palm("audit", "assistant")
+    assert ran.code == 3
+    assert f"ml/assistant: NotServed: policy {name.removeprefix('assistant-')}" in ran.out
+    assert "ml/assistant: ChainBroken: entry 2 is missing" in ran.out
+
+
+def test_audit_of_the_past_needs_no_server_and_with_a_storage_no_cluster(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = api.world.body["status"]["revisions"][0]
+    api.world.services.clear()
+    then = palm("audit", "assistant", "--at", first["deployed"], "-o", "json")
+    assert then.code == 0
+    assert then.answer["source"] == "record"
+    assert then.answer["portfolios"][0]["deployed"]["revision"] == first["revision"]
+    monkeypatch.delenv("KUBECONFIG")
+    storage = ["--storage", "s3://palm/runs", "--at", first["deployed"], "-o", "json"]
+    alone = palm("audit", "assistant", "-n", "ml", *storage)
+    assert alone.answer["portfolios"] == then.answer["portfolios"]
+    absent = palm("audit", "other", "-n", "ml", *storage)
+    assert absent.code == 2
+    assert "there is no record of ml/other" in absent.err
+
+
+def test_rollback_patches_the_pin_and_nothing_else(api: ApiServer) -> None:
+    first = api.world.body["status"]["revisions"][0]
+    shown = palm("rollback", "assistant", "--dry-run")
+    assert (shown.code, api.patches) == (0, [])
+    assert f"sha256: {first['manifest']['sha256']}" in shown.out
+    ran = palm("rollback", "assistant")
+    assert (ran.code, ran.err) == (0, "")
+    assert "+   pin:" in ran.out
+    ((path, patch),) = api.patches
+    assert path.startswith(f"{PORTFOLIOS}/namespaces/ml/portfolios/assistant?")
+    assert "fieldManager=palm-cli" in path
+    pin = {"revision": first["revision"], "sha256": first["manifest"]["sha256"]}
+    assert patch == {"metadata": {"resourceVersion": "1"}, "spec": {"serving": {"pin": pin}}}
+    again = palm("rollback", "assistant", "--revision", "1", "-o", "json").answer
+    assert (again["changes"], again["applied"], len(api.patches)) == (False, False, 1)
+    undone = palm("rollback", "assistant", "--undo", "-o", "json").answer
+    assert (undone["applied"], undone["pin"], undone["before"]) == (True, None, pin)
+    assert api.patches[-1][1]["spec"] == {"serving": {"pin": None}}
+
+
+def test_rollback_warns_where_git_owns_the_portfolio(api: ApiServer) -> None:
+    api.world.body["metadata"]["managedFields"] = [{"manager": "argocd-controller"}]
+    ran = palm("rollback", "assistant")
+    assert ran.code == 0
+    assert "Argo CD manages ml/assistant: commit this to Git too" in ran.err
+
+
+def test_rollback_of_what_changed_meanwhile_changes_nothing(api: ApiServer) -> None:
+    api.world.body["metadata"]["resourceVersion"] = "2"
+    ran = palm("rollback", "assistant")
+    assert ran.code == 4
+    assert "was changed meanwhile; nothing was done" in ran.err
+    unknown = palm("rollback", "assistant", "--revision", "ffffffff")
+    assert unknown.code == 2
+    assert "the last deployments are number 2" in unknown.err
+    both = palm("rollback", "assistant", "--revision", "1", "--undo")
+    assert both.code == 2

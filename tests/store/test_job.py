@@ -1,0 +1,68 @@
+"""How a Job's work ends: its exit code and one sentence."""
+
+import errno
+import os
+import signal
+
+import pytest
+
+from palm.errors import InvalidResult, StoreUnavailable
+from palm.exit_codes import NOT_RETRIED, ExitCode
+from palm_store.job import InvalidData, InvalidRequest, code_of, exit_code
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (InvalidRequest("x"), 64),
+        (InvalidData("x"), 65),
+        (InvalidResult("x"), 70),
+        (ValueError("x"), 70),
+        (MemoryError(), 71),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 71),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"), 71),
+        (OSError(errno.ENOSPC, "No space left on device"), 71),
+        (StoreUnavailable("x"), 75),
+        (ConnectionResetError("x"), 75),
+        (TimeoutError("x"), 75),
+    ],
+)
+def test_every_error_has_its_exit_code(problem: Exception, code: int) -> None:
+    assert code_of(problem) == code
+
+
+def test_only_what_repetition_cannot_cure_is_not_retried() -> None:
+    assert set(NOT_RETRIED) == {42, ExitCode.INVALID_REQUEST, ExitCode.INVALID_DATA}
+
+
+def test_work_that_ends_well_exits_0() -> None:
+    assert exit_code(lambda: None) == 0
+
+
+def test_sigterm_ends_the_work_with_143(capsys: pytest.CaptureFixture[str]) -> None:
+    reached = []
+
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("the end")
+        finally:
+            reached.append("the cleaning up")
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert exit_code(work) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert reached == ["the cleaning up"]
+    assert "SIGTERM" in capsys.readouterr().err
+
+
+def test_what_was_foreseen_has_a_sentence_and_no_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work() -> None:
+        raise StoreUnavailable("s3://bucket/key: SlowDown")
+
+    assert exit_code(work) == 75
+    assert capsys.readouterr().err == "error: s3://bucket/key: SlowDown\n"

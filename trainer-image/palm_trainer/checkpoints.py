@@ -1,0 +1,187 @@
+"""Checkpoints in S3: what a killed training goes on from.
+
+A checkpoint is a folder of files and, last, a marker with their SHA-256. Without its marker, or
+with a file that the marker does not describe, it does not exist. Every upload has a folder of its
+own, so that two Pods that train the same policy never mix their files.
+"""
+
+import hashlib
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from palm.artifacts import CHECKPOINTS, checkpoint_marker, checkpoints, training_record
+from palm.errors import InvalidResult
+from palm.training_progress import Checkpoint, TrainingProgress
+from palm_store import ResultStore
+from palm_store.store import local_files
+
+ABANDONED_AFTER = timedelta(days=30)
+"""Checkpoints of a policy that nobody went on training for so long are removed."""
+
+_MAX_MARKER_BYTES = 4 * 1024 * 1024
+_MARKER = "complete.json"
+
+
+class Checkpoints:
+    """The checkpoints of one policy's training.
+
+    Attributes:
+        last: Step of the last complete checkpoint that this process wrote or found.
+    """
+
+    def __init__(self, store: ResultStore, policy_digest: str, *, layout: str) -> None:
+        self._store, self._digest, self._layout = store, policy_digest, layout
+        self.last: int | None = None
+
+    def write(self, source: Path, *, step: int, seconds: float) -> None:
+        """Upload a folder as the checkpoint of a step, then remove those it supersedes.
+
+        Raises:
+            StoreUnavailable: S3 does not answer; there is no such checkpoint then.
+        """
+        name = f"{step:08d}-{uuid.uuid4().hex[:8]}"
+        folder = f"{checkpoints(self._digest)}/{name}"
+        marker = Checkpoint(
+            policy_digest=self._digest,
+            step=step,
+            files=sha256_of_files(source),
+            layout=self._layout,
+            seconds=seconds,
+            written=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        self._store.upload_folder(source, folder)
+        content = marker.model_dump_json(by_alias=True).encode()
+        self._store.write(checkpoint_marker(self._digest, name), content)  # last: now it exists
+        self.last = step
+        for other in self._names():
+            # A folder of a later step may be another Pod's that is still uploading.
+            if other != name and _step(other) <= step:
+                self._remove(other)
+
+    def restore(self, target: Path) -> Checkpoint | None:
+        """Download the latest complete checkpoint; None where there is none to go on from.
+
+        Raises:
+            StoreUnavailable: S3 does not answer: beginning again would throw away what is there.
+        """
+        for name in sorted(self._names(), reverse=True):
+            marker = self._marker(name)
+            if marker is None:
+                continue
+            if marker.layout != self._layout:
+                print(
+                    f"checkpoint of step {marker.step} is not used: it was written by "
+                    f"{marker.layout}, this training is {self._layout}",
+                    flush=True,
+                )
+                continue
+            folder = target / name
+            if problem := self._downloaded(name, marker, folder):
+                print(f"checkpoint of step {marker.step} is not used: {problem}", flush=True)
+                continue
+            self.last = marker.step
+            return marker
+        return None
+
+    def folder_of(self, target: Path, marker: Checkpoint) -> Path:
+        """Return where ``restore`` put the files of a checkpoint."""
+        return next(path for path in target.iterdir() if _step(path.name) == marker.step)
+
+    def remove_all(self) -> None:
+        """Remove everything there is of this policy's training."""
+        remove_folder(self._store, checkpoints(self._digest))
+
+    def _names(self) -> set[str]:
+        objects = self._store.list(checkpoints(self._digest))
+        return {name.split("/")[0] for name in objects if "/" in name and _step(name) >= 0}
+
+    def _marker(self, name: str) -> Checkpoint | None:
+        key = checkpoint_marker(self._digest, name)
+        try:
+            content = self._store.read(key, max_bytes=_MAX_MARKER_BYTES)
+            marker = None if content is None else Checkpoint.model_validate_json(content)
+        except (InvalidResult, ValidationError):
+            return None
+        is_ours = marker is not None and marker.policy_digest == self._digest
+        return marker if is_ours else None
+
+    def _downloaded(self, name: str, marker: Checkpoint, folder: Path) -> str:
+        """Download the files; return what is wrong with them, nothing where they are whole."""
+        try:
+            self._store.download_folder(f"{checkpoints(self._digest)}/{name}", folder)
+        except InvalidResult as problem:
+            return str(problem)
+        (folder / _MARKER).unlink(missing_ok=True)
+        found = sha256_of_files(folder)
+        for file in sorted(set(found) | set(marker.files)):
+            if found.get(file) != marker.files.get(file):
+                return f"{file} is not the file that was written"
+        return ""
+
+    def _remove(self, name: str) -> None:
+        # The marker first: what is half removed must not look complete.
+        self._store.delete(checkpoint_marker(self._digest, name))
+        remove_folder(self._store, f"{checkpoints(self._digest)}/{name}")
+
+
+def remove_leftovers(store: ResultStore, *, at: datetime) -> list[str]:
+    """Remove checkpoints that nobody will go on from; return whose they were.
+
+    They are of policies that are trained, or that nobody went on training for ``ABANDONED_AFTER``:
+    their Portfolio has moved on.
+    """
+    objects = store.list(CHECKPOINTS)
+    removed = []
+    for digest in sorted({name.split("/")[0] for name in objects if "/" in name}):
+        dated = [f"{CHECKPOINTS}/{name}" for name in objects if name.startswith(f"{digest}/") and
+                 name.endswith((f"/{_MARKER}", "/progress.json"))]  # fmt: skip
+        written = [time for key in dated if (time := _written(store, key))]
+        is_old = bool(written) and max(written) < at - ABANDONED_AFTER
+        if is_old or store.exists(training_record(digest)):
+            remove_folder(store, checkpoints(digest))
+            removed.append(digest)
+    return removed
+
+
+def remove_folder(store: ResultStore, folder: str) -> None:
+    """Remove every object below a folder."""
+    for name in store.list(folder):
+        store.delete(f"{folder}/{name}")
+
+
+def sha256_of_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, by its relative name."""
+    return {name: _sha256(path) for name, path in local_files(folder).items()}
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _step(name: str) -> int:
+    digits = name.split("-")[0]
+    return int(digits) if digits.isdecimal() else -1
+
+
+def _written(store: ResultStore, key: str) -> datetime | None:
+    """Return when a marker or a progress object was written; None where it cannot be read."""
+    try:
+        content = store.read(key, max_bytes=_MAX_MARKER_BYTES)
+        if content is None:
+            return None
+        if key.endswith(f"/{_MARKER}"):
+            text = Checkpoint.model_validate_json(content).written
+        else:
+            text = TrainingProgress.model_validate_json(content).updated
+    except (InvalidResult, ValidationError):
+        return None
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

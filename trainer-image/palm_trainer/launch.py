@@ -1,0 +1,142 @@
+"""Training on several GPUs of one node: ``accelerate launch`` and the files that configure it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from palm.contract import Execution
+from palm.errors import PalmError
+from palm_store.job import Ended, InvalidRequest
+from palm_trainer.arguments import VLLM_PORT, Rollouts
+from palm_trainer.workplace import Trained, Workplace
+
+CONFIGURATIONS = Path(__file__).with_name("configurations")
+_FILES = {
+    "None": "replicas.yaml",
+    "ZeRO2": "zero2.yaml",
+    "ZeRO3": "zero3.yaml",
+    "FSDP": "fsdp.yaml",
+}
+_POLL = 0.5
+
+
+class ProcessLost(PalmError):
+    """A training process ended without saying why."""
+
+
+def chosen_rollouts(execution: Execution, *, has_vllm: bool, has_gpu: bool) -> Rollouts:
+    """Return what samples responses.
+
+    Raises:
+        InvalidRequest: vLLM is wanted and not installed, or there is no GPU for it.
+    """
+    wanted = execution.rollouts
+    usable = has_vllm and has_gpu
+    if wanted == "Auto":
+        return "vLLMColocate" if usable else "Transformers"
+    if wanted != "Transformers" and not usable:
+        lacks = "this image has no vLLM" if not has_vllm else "there is no GPU"
+        raise InvalidRequest(f"rollouts {wanted} are wanted, but {lacks}")
+    return wanted
+
+
+def check_sharding(execution: Execution, *, has_deepspeed: bool) -> None:
+    """Refuse a sharding that this image cannot do.
+
+    Raises:
+        InvalidRequest: It needs DeepSpeed, and that is not installed.
+    """
+    if execution.sharding.startswith("ZeRO") and not has_deepspeed:
+        raise InvalidRequest(
+            f"sharding {execution.sharding} is wanted, but this image has no DeepSpeed"
+        )
+
+
+def installed(package: str) -> bool:
+    """Say whether a package can be imported, without doing it."""
+    return find_spec(package) is not None
+
+
+def launch_command(execution: Execution, place: Workplace, *, has_gpu: bool) -> list[str]:
+    """Return the command that trains with one process per GPU.
+
+    Without GPUs (a try on CPU), the same processes run on the CPU and keep float32.
+    """
+    worker = ["-m", "palm_trainer.worker", str(place.folder)]
+    if not has_gpu:
+        # accelerate starts several processes on CPUs by MPI only.
+        count = ["--nproc_per_node", str(execution.processes)]
+        return [sys.executable, "-m", "torch.distributed.run", "--standalone", *count, *worker]
+    return [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(CONFIGURATIONS / _FILES[execution.sharding]),
+        "--num_processes",
+        str(execution.processes),
+        *worker,
+    ]
+
+
+def server_command(execution: Execution, place: Workplace) -> list[str]:
+    """Return the command of the vLLM server that samples on GPUs of its own."""
+    return [
+        sys.executable,
+        "-m",
+        "trl.scripts.vllm_serve",
+        "--model",
+        str(place.base),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(VLLM_PORT),
+        "--tensor_parallel_size",
+        str(execution.rollout_gpus),
+    ]
+
+
+def gpu_split(execution: Execution, visible: list[str]) -> tuple[list[str], list[str]]:
+    """Return the GPUs that train and those that sample: the last ones, where a server has some.
+
+    Raises:
+        InvalidRequest: There are fewer GPUs than that takes.
+    """
+    sampling = execution.rollout_gpus if execution.rollouts == "vLLMServer" else 0
+    needed = execution.processes + sampling
+    if len(visible) < needed:
+        raise InvalidRequest(
+            f"{execution.processes} training processes and {sampling} GPUs for rollouts need "
+            f"{needed} GPUs; this container has {len(visible)}"
+        )
+    return visible[: execution.processes], visible[execution.processes : needed]
+
+
+def launched(command: list[str], place: Workplace, environment: Mapping[str, str]) -> Trained:
+    """Run a launch to its end and return what came of it.
+
+    Raises:
+        Ended: A process said why it gave up.
+        ProcessLost: One did not.
+    """
+    # Its own session: a signal to this process's group must not end it before its checkpoint.
+    process = subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
+    try:
+        while process.poll() is None:
+            time.sleep(_POLL)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    if (outcome := place.outcome()) is not None and process.returncode == 0:
+        return outcome
+    if failure := place.failure():
+        raise Ended(failure.code, failure.message)
+    raise ProcessLost(
+        f"a training process ended with {process.returncode} and did not say why; where the "
+        "kernel's out-of-memory killer ended it, a smaller batchSize or a larger memory limit helps"
+    )
