@@ -7,6 +7,7 @@ killed once while Jobs run. Each test states one law about what came out.
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -70,14 +71,17 @@ def wait_for(condition: Any, what: str, seconds: float) -> Any:
 
 
 @pytest.fixture(scope="module")
-def world(cluster) -> World:
+def world(cluster) -> Iterator[World]:
     tools = Tools(cluster.kubectl, cluster.helm, cluster.kubeconfig)
     cluster.create_bucket(install.BUCKET)
     store = S3Store(install.storage(cluster))
     install.upload_toy(store, cached_toy_model(), Stages(Console(quiet=True)))
     install.prepare_namespaces(tools, cluster)
     install.install_operator(tools, cluster, install.checkout())
-    return World(tools, store, cluster.s3.endpoint, install.gateway_url(cluster))
+    yield World(tools, store, cluster.s3.endpoint, install.gateway_url(cluster))
+    # It looks after every namespace: other modules have operators of their own.
+    tools.helm("uninstall", install.RELEASE, "--namespace", install.SYSTEM_NAMESPACE, "--wait")
+    wait_for(lambda: not operator_pods(tools), "the operator is gone", 60)
 
 
 def small_portfolio(endpoint: str) -> dict[str, Any]:

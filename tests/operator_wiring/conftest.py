@@ -144,9 +144,10 @@ class Tenant:
     def eventually(self, holds: Callable[[], Any], *, seconds: float = 300) -> Any:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
+            stalled = self.condition("Stalled")  # asked first: it may be what is waited for
             if found := holds():
                 return found
-            if self.condition("Stalled"):
+            if stalled:
                 break
             time.sleep(0.5)
         status = json.dumps(self.portfolio.get("status"), indent=1)
