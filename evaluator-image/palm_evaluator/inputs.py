@@ -19,7 +19,6 @@ from palm.evaluations import (
     result_bytes,
 )
 from palm_evaluator.provenance import (
-    file_sha256,
     files_sha256,
     folder_source,
     prompts_source,
@@ -27,7 +26,7 @@ from palm_evaluator.provenance import (
     reward_sources,
 )
 from palm_rewards import RewardScorer, needs_answer, reward_functions
-from palm_store import ResultStore
+from palm_store import ResultStore, file_sha256
 from palm_store.job import (
     InvalidRequest,
     fetched_model,
