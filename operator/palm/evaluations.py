@@ -1,9 +1,9 @@
 """What is asked of the evaluator, and the result file, version 1 (docs/results.md)."""
 
 from math import fsum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from palm.objectives import RewardFunction
 from palm.schema import Digest, Model, Name, Sha256
@@ -80,6 +80,14 @@ class EvaluationRequest(Model):
     units: ErrorUnits = ErrorUnits()
     settings: EvaluationSettings
     storage: StorageLocation
+
+    @model_serializer(mode="wrap")
+    def _as_before_without_a_mixture(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Images of before mixtures refuse the field; of what they can do, nothing has changed."""
+        found: dict[str, Any] = handler(self)
+        return {key: v for key, v in found.items() if key != "mixture" or v is not None}
 
     @model_validator(mode="after")
     def _mixes_different_policies(self) -> Self:
