@@ -6,8 +6,9 @@ the logits of the next token are Σ_i w_i·log π_i(·|y_<t). It is exact over w
 tokens, where it is normalized at every position, it is an approximation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 import torch
@@ -59,7 +60,8 @@ class Mixture:
 
     def __call__(self, **inputs: Any) -> _Logits:
         """Return the mixed logits at the positions that are asked for, shape (batch, n, V)."""
-        return _Logits(self._mixed([expert(**inputs).logits for expert, _ in self._experts]))
+        # One after the other: whole distributions of all of them would take too much memory.
+        return _Logits(self._mixed(expert(**inputs).logits for expert, _ in self._experts))
 
     def generate(
         self,
@@ -112,8 +114,6 @@ class Mixture:
             found.append(output.logits)
         return self._mixed(found)[:, -1]
 
-    def _mixed(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        total = torch.zeros_like(logits[0], dtype=torch.float32)
-        for (_, weight), each in zip(self._experts, logits, strict=True):
-            total += weight * each.float().log_softmax(dim=-1)
-        return total
+    def _mixed(self, logits: Iterable[torch.Tensor]) -> torch.Tensor:
+        pairs = zip(self._experts, logits, strict=True)
+        return reduce(torch.add, (w * each.float().log_softmax(dim=-1) for (_, w), each in pairs))
