@@ -83,6 +83,7 @@ def provenance(
     policy: Source | None,
     prompts: Source,
     rewards: tuple[RewardSource, ...],
+    mixture: tuple[Source, ...] | None = None,
 ) -> Provenance:
     """Return the record of an evaluation's inputs."""
     text = canonical_json(request.model_dump(mode="json", by_alias=True))
@@ -92,6 +93,7 @@ def provenance(
         versions=versions(),
         base_model=base_model,
         policy=policy,
+        mixture=mixture,
         prompts=prompts,
         rewards=rewards,
     )
