@@ -98,14 +98,17 @@ def make_result(
     *,
     prompts: int = 2,
     noise: float = 0.0,
+    loss: float = 0.0,
 ) -> PolicyResult:
     """The result of an exact oracle whose best utilities lie on a circle's arc.
 
-    Prompts scatter around the exact mean, each policy's in its own way.
+    Prompts scatter around the exact mean, each policy's in its own way; ``loss`` is the share of
+    the arc's radius that is lost.
     """
     d = len(request.rewards)
     direction = np.ones(d) * 0.3 if weights is None else np.array(weights)
-    means = 2.0 + 5.0 * direction / np.linalg.norm(direction) if weights else np.full(d, 2.0)
+    arc = 2.0 + (1 - loss) * 5.0 * direction / np.linalg.norm(direction)
+    means = arc if weights else np.full(d, 2.0)
     seed = int(request.evaluation_digest[:8], 16)
     scatter = noise * np.random.default_rng(seed).standard_normal((prompts, d))
     rows = means + scatter - scatter.mean(axis=0)
@@ -184,6 +187,10 @@ class World:
     requests: dict[str, TrainingRequest | EvaluationRequest] = field(default_factory=dict)
     prompts: int = 2
     noise: float = 0.0
+    mixing_loss: float = 0.02
+    """What policies that are mixed at decoding lose against fine-tuned ones."""
+    retraining_loss: float = 0.0
+    """What policies lose that are fine-tuned for other weight vectors than single rewards."""
     pods: dict[str, list[ServerPod]] = field(default_factory=dict)
     workloads: dict[str, dict[str, Any]] | None = None
     """What Kueue has; None: the cluster has no Kueue."""
@@ -313,9 +320,11 @@ class World:
             key = artifacts.training_record(request.policy_digest)
             self.store.write_if_absent(key, make_record(request))
             return
-        weights = {p.digest: p.training_weights for p in self.work.policies}
+        weights = {p.digest: p.training_weights for p in self.work.every}
         trained_at = weights.get(request.policy_digest or "")
-        result = make_result(request, trained_at, prompts=self.prompts, noise=self.noise)
+        is_inner = trained_at is not None and min(trained_at) > 0
+        loss = self.mixing_loss if request.mixture else self.retraining_loss * is_inner
+        result = make_result(request, trained_at, prompts=self.prompts, noise=self.noise, loss=loss)
         key = artifacts.evaluation_result(request.policy_digest, request.evaluation_digest)
         self.store.write_if_absent(key, result.model_dump_json(by_alias=True).encode())
 

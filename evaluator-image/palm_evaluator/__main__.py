@@ -74,7 +74,7 @@ def _evaluate(request: EvaluationRequest, store: ResultStore, folder: Path) -> P
     started = time.monotonic()
     models = [item.model.uri for item in request.rewards if item.model is not None]
     quiet_libraries([request.base_model, request.prompts.uri, *models])
-    engine = chosen_engine(request.settings.engine)
+    engine = chosen_engine(request.settings.engine, mixes=request.mixture is not None)
     inputs = fetched_inputs(request, store, folder)
     print("loading libraries and models", flush=True)
     generator = loaded_generator(request, inputs, engine=engine)
@@ -89,12 +89,23 @@ def _evaluate(request: EvaluationRequest, store: ResultStore, folder: Path) -> P
     )
 
 
-def chosen_engine(wanted: Literal["Auto", "vLLM", "Transformers"]) -> str:
+def chosen_engine(wanted: Literal["Auto", "vLLM", "Transformers"], *, mixes: bool = False) -> str:
     """Return the engine to use: what is wanted, or vLLM where it is installed.
 
+    Args:
+        wanted: What the request says.
+        mixes: Whether the policy is mixed of others at decoding, which only transformers does.
+
     Raises:
-        InvalidRequest: vLLM is wanted and not installed.
+        InvalidRequest: vLLM is wanted and not installed, or cannot do it.
     """
+    if mixes:
+        if wanted == "vLLM":
+            raise InvalidRequest(
+                "engine vLLM is wanted for a policy that is mixed of others at decoding; vLLM "
+                "samples from one model: set evaluation.engine to Auto or Transformers"
+            )
+        return "Transformers"
     installed = find_spec("vllm") is not None
     if wanted == "vLLM" and not installed:
         raise InvalidRequest("engine vLLM is wanted, but this image has no vLLM")
@@ -113,6 +124,11 @@ def loaded_generator(request: EvaluationRequest, inputs: Inputs, *, engine: str)
         return VllmGenerator.load(inputs.base, inputs.policy, request.adapter, longest=longest)
     from palm_evaluator.with_transformers import TransformersGenerator
 
+    if request.mixture is not None and request.adapter is not None:
+        weights = [part.weight for part in request.mixture]
+        return TransformersGenerator.load_mixture(
+            inputs.base, inputs.mixture, weights, request.adapter
+        )
     return TransformersGenerator.load(inputs.base, inputs.policy, request.adapter)
 
 

@@ -19,7 +19,6 @@ from palm.evaluations import (
     result_bytes,
 )
 from palm_evaluator.provenance import (
-    file_sha256,
     files_sha256,
     folder_source,
     prompts_source,
@@ -27,7 +26,7 @@ from palm_evaluator.provenance import (
     reward_sources,
 )
 from palm_rewards import RewardScorer, needs_answer, reward_functions
-from palm_store import ResultStore
+from palm_store import ResultStore, file_sha256
 from palm_store.job import (
     InvalidRequest,
     fetched_model,
@@ -49,6 +48,8 @@ class Inputs:
     prompts: list[Prompt]
     scorers: list[RewardScorer]
     provenance: Provenance
+    mixture: tuple[Path, ...] = ()
+    """Folders of the policies to mix, in the request's order."""
 
 
 def fetched_inputs(request: EvaluationRequest, store: ResultStore, folder: Path) -> Inputs:
@@ -62,7 +63,10 @@ def fetched_inputs(request: EvaluationRequest, store: ResultStore, folder: Path)
     judges = [item.name for item in request.rewards if needs_answer(item)]
     prompts = fetched_prompts(request.prompts, request.storage, answers_for=judges)
     check_prompts(request, prompts)
-    policy, policy_source = _policy(request, store, folder / "policy")
+    policies = [
+        _policy(request, store, digest, folder / "policies" / digest)
+        for digest in _trained_policies(request)
+    ]
     base = fetched_model(request.base_model, folder / "base", request.storage)
     folders: dict[str, Path] = {}
     fetch = reward_model_folders(folder / "reward-models", request.storage)
@@ -73,14 +77,19 @@ def fetched_inputs(request: EvaluationRequest, store: ResultStore, folder: Path)
 
     scorers = _scorers(request, model_files)
     models = {name: folder_source(name, path) for name, path in folders.items()}
+    folders_of, sources = [path for path, _ in policies], [source for _, source in policies]
+    is_mixed = request.mixture is not None
     known = provenance(
         request,
         base_model=folder_source(request.base_model, base),
-        policy=policy_source,
+        policy=sources[0] if sources and not is_mixed else None,
+        mixture=tuple(sources) if is_mixed else None,
         prompts=prompts_source(request.prompts.uri, prompts),
         rewards=reward_sources(request.rewards, models),
     )
-    return Inputs(base, policy, prompts, scorers, known)
+    if is_mixed:
+        return Inputs(base, None, prompts, scorers, known, mixture=tuple(folders_of))
+    return Inputs(base, folders_of[0] if folders_of else None, prompts, scorers, known)
 
 
 def check_prompts(request: EvaluationRequest, prompts: list[Prompt]) -> None:
@@ -124,33 +133,46 @@ def check_adapter(folder: Path, adapter: AdapterSettings, *, policy: str) -> Non
         )
 
 
+def _trained_policies(request: EvaluationRequest) -> list[str]:
+    """Return the digests of the policies to fetch: none for the base policy."""
+    if request.mixture is not None:
+        return [part.policy_digest for part in request.mixture]
+    return [request.policy_digest] if request.policy_digest is not None else []
+
+
 def _policy(
-    request: EvaluationRequest, store: ResultStore, folder: Path
-) -> tuple[Path | None, Source | None]:
-    """Download the policy and hold every file against the record of its training."""
-    digest = request.policy_digest
-    if digest is None:
-        return None, None
+    request: EvaluationRequest, store: ResultStore, digest: str, folder: Path
+) -> tuple[Path, Source]:
+    """Download a policy and hold every file against the record of its training."""
     record = _record(request, store, digest)
+    subject = _subject(request, digest)
     store.download_folder(model_folder(digest), folder)
     for name, expected in record.files.items():
         path = folder / name
         if not path.is_file() or file_sha256(path) != expected:
             raise InvalidResult(
-                f"{name} of policy {request.policy} is not the file that was trained: "
+                f"{name} of {subject} is not the file that was trained: "
                 f"{'its SHA-256 differs from the record' if path.is_file() else 'it is not there'}"
             )
     if request.adapter is not None:
-        check_adapter(folder, request.adapter, policy=request.policy)
+        check_adapter(folder, request.adapter, policy=subject.removeprefix("policy "))
     where = uri(request.storage, model_folder(digest))
     return folder, Source(uri=where, sha256=files_sha256(record.files))
+
+
+def _subject(request: EvaluationRequest, digest: str) -> str:
+    """Return a policy for people: the one of the request, or one that it is mixed of."""
+    if request.mixture is None:
+        return f"policy {request.policy}"
+    return f"policy {digest}, of which {request.policy} is mixed,"
 
 
 def _record(request: EvaluationRequest, store: ResultStore, digest: str) -> TrainingRecord:
     content = store.read(training_record(digest), max_bytes=_MAX_RECORD_BYTES)
     where = uri(request.storage, training_record(digest))
     if content is None:
-        raise InvalidRequest(f"policy {request.policy} is not trained: there is no {where}")
+        subject = _subject(request, digest)
+        raise InvalidRequest(f"{subject} is not trained: there is no {where}")
     try:
         record = TrainingRecord.model_validate_json(content)
     except ValueError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from palm.contract import IMAGE_VARIABLE, EvaluationRequest, RewardFunction, canonical_json
 from palm.evaluations import Provenance, RewardSource, Source
+from palm_store import file_sha256
 from palm_store.prompts import Prompt
 
 _PACKAGES = (
@@ -16,7 +17,6 @@ _PACKAGES = (
     "pyarrow", "google-re2",
 )  # fmt: skip
 _DOWNLOADER = ".cache"  # what huggingface_hub keeps beside the files
-_BLOCK = 1 << 22
 
 
 def versions() -> dict[str, str]:
@@ -45,15 +45,6 @@ def files_sha256(hashes: Mapping[str, str]) -> str:
     """Return the digest of a folder: of ``sha256sum``'s lines for its files, by name."""
     lines = "".join(f"{value}  {name}\n" for name, value in sorted(hashes.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return a file's SHA-256, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def prompts_source(uri: str, prompts: Iterable[Prompt]) -> Source:
@@ -92,6 +83,7 @@ def provenance(
     policy: Source | None,
     prompts: Source,
     rewards: tuple[RewardSource, ...],
+    mixture: tuple[Source, ...] | None = None,
 ) -> Provenance:
     """Return the record of an evaluation's inputs."""
     text = canonical_json(request.model_dump(mode="json", by_alias=True))
@@ -101,6 +93,7 @@ def provenance(
         versions=versions(),
         base_model=base_model,
         policy=policy,
+        mixture=mixture,
         prompts=prompts,
         rewards=rewards,
     )

@@ -19,6 +19,7 @@ from transformers import (
 from palm.contract import AdapterSettings
 from palm_evaluator.draws import InverseTransform, uniforms
 from palm_evaluator.generation import Sampled, Sampling, end_tokens, generation_ids
+from palm_evaluator.mixture import Adapted, Expert, Mixture
 
 _BATCH = 128
 _LOGITS_AT_ONCE = 64_000_000  # numbers of both models' whole distributions: half a gigabyte
@@ -45,10 +46,7 @@ class TransformersGenerator:
         cls, base: Path, policy: Path | None, adapter: AdapterSettings | None
     ) -> "TransformersGenerator":
         """Return the generator of a policy; of the base policy where ``policy`` is None."""
-        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        reference = _model(base)
+        tokenizer, reference = _tokenizer(base), _model(base)
         if policy is None:
             return cls(reference, reference, tokenizer)
         if adapter is not None and adapter.type == "LoRA":
@@ -58,6 +56,30 @@ class TransformersGenerator:
             adapted = PeftModel.from_pretrained(_model(base), policy).eval()
             return cls(adapted, reference, tokenizer)
         return cls(_model(policy), reference, tokenizer)
+
+    @classmethod
+    def load_mixture(
+        cls,
+        base: Path,
+        policies: Sequence[Path],
+        weights: Sequence[float],
+        adapter: AdapterSettings,
+    ) -> "TransformersGenerator":
+        """Return the generator of a policy that is mixed of others.
+
+        Args:
+            base: Folder of the base model.
+            policies: Folders of the policies to mix.
+            weights: Their weights.
+            adapter: How each is to be loaded.
+        """
+        reference = _model(base)
+        experts: list[Expert]
+        if adapter.type == "LoRA":
+            experts = _adapted(_model(base), policies)
+        else:
+            experts = [_model(folder) for folder in policies]
+        return cls(Mixture(experts, weights, reference), reference, _tokenizer(base))
 
     def sampled(self, prompts: Sequence[Any], sampling: Sampling) -> list[list[Sampled]]:
         """Return ``samples_per_prompt`` responses for each prompt, in the prompts' order."""
@@ -160,6 +182,26 @@ def _log_probabilities(
     ).logits
     # The logits at a position are of the token after it.
     return logits[:, :-1].float().log_softmax(dim=-1)
+
+
+def _tokenizer(folder: Path) -> Any:
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _adapted(model: Any, folders: Sequence[Path]) -> list[Expert]:
+    """Return policies that are adapters of one model, which is in memory once."""
+    # Only for adapters: peft takes seconds to import.
+    from peft import PeftModel
+
+    names = [f"policy{place}" for place in range(len(folders))]
+    shared = PeftModel.from_pretrained(model, folders[0], adapter_name=names[0])
+    for name, folder in zip(names[1:], folders[1:], strict=True):
+        shared.load_adapter(str(folder), adapter_name=name)
+    shared.eval()
+    return [Adapted(shared, name) for name in names]
 
 
 def _model(folder: Path) -> Any:

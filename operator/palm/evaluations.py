@@ -1,8 +1,9 @@
 """What is asked of the evaluator, and the result file, version 1 (docs/results.md)."""
 
-from typing import Annotated, Literal
+from math import fsum
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from palm.objectives import RewardFunction
 from palm.schema import Digest, Model, Name, Sha256
@@ -13,6 +14,7 @@ MAX_RESULT_BYTES = 8 * 1024 * 1024
 MAX_RESULT_PROMPTS = 40_000
 _MOST_REWARDS = 8
 _BYTES_PER_NUMBER = 20
+_SUM_ERROR = 1e-6
 
 Text = Annotated[str, Field(max_length=1024)]
 Rewards = Annotated[tuple[float, ...], Field(max_length=_MOST_REWARDS)]
@@ -48,6 +50,17 @@ class EvaluationSettings(Model):
     """None: samplesPerPrompt, whatever the standard error."""
 
 
+class MixedPolicy(Model):
+    """A trained policy that is part of a mixture, and with what weight; those of 0 are left out."""
+
+    policy_digest: Digest
+    weight: float = Field(gt=0, lt=1)
+
+
+Mixture = Annotated[tuple[MixedPolicy, ...], Field(min_length=2, max_length=_MOST_REWARDS)]
+"""π(·|y_<t) ∝ Π_i π_i(·|y_<t)^(w_i), token by token (MOD, paper B.3); the weights sum to 1."""
+
+
 class EvaluationRequest(Model):
     """Estimate the reward vector and the KL divergence of one policy, or of the base policy."""
 
@@ -58,12 +71,36 @@ class EvaluationRequest(Model):
     evaluation_digest: Digest
     base_model: str
     adapter: AdapterSettings | None = None
-    """How the policy's artefact is to be loaded; None for the base policy."""
+    """How the policy's artefact, or each of a mixture, is to be loaded; None for the base
+    policy."""
+    mixture: Mixture | None = None
+    """The trained policies that the policy is mixed of at decoding; None: it is one of its own."""
     prompts: PromptSource
     rewards: tuple[RewardFunction, ...]
     units: ErrorUnits = ErrorUnits()
     settings: EvaluationSettings
     storage: StorageLocation
+
+    @model_serializer(mode="wrap")
+    def _as_before_without_a_mixture(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Images of before mixtures refuse the field; of what they can do, nothing has changed."""
+        found: dict[str, Any] = handler(self)
+        return {key: v for key, v in found.items() if key != "mixture" or v is not None}
+
+    @model_validator(mode="after")
+    def _mixes_different_policies(self) -> Self:
+        if self.mixture is None:
+            return self
+        if self.policy_digest is None or self.adapter is None:
+            raise ValueError("a mixture needs a policyDigest of its own and an adapter")
+        if len({part.policy_digest for part in self.mixture}) < len(self.mixture):
+            raise ValueError("a policy is in the mixture more than once")
+        total = fsum(part.weight for part in self.mixture)
+        if abs(total - 1) > _SUM_ERROR:
+            raise ValueError(f"the weights of the mixture must sum to 1, not {total:.9g}")
+        return self
 
 
 class RewardEstimate(Model):
@@ -134,6 +171,8 @@ class Provenance(Model):
     """Of Python and of every library that samples, scores or estimates."""
     base_model: Source
     policy: Source | None = None
+    mixture: Annotated[tuple[Source, ...], Field(max_length=_MOST_REWARDS)] | None = None
+    """Of a policy that is mixed at decoding: those it is mixed of, in the request's order."""
     prompts: Source
     rewards: tuple[RewardSource, ...] = Field(max_length=_MOST_REWARDS)
     responses: Source | None = None

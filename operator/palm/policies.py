@@ -17,6 +17,7 @@ from palm.contract import (
     TrainingSettings,
     digest_of,
 )
+from palm.evaluations import MixedPolicy
 
 _LATER: dict[str, Any] = {
     "promptColumn": "prompt",
@@ -114,6 +115,12 @@ def evaluation_digest(
             "settings": determining(settings),
         }
     )
+
+
+def mixture_digest(mixture: Sequence[MixedPolicy]) -> str:
+    """Return the digest of a policy that is mixed of trained ones at decoding."""
+    parts = {part.policy_digest: round(part.weight, _WEIGHT_DECIMALS) for part in mixture}
+    return digest_of({"mixture": parts})
 
 
 def calibration_digest(*, extremes: Sequence[str], evaluations: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from palm_cli.options import Output, tolerance
 from palm_cli.output import number, print_facts, print_json
 from palm_cli.portfolio_file import PortfolioFile, read_portfolio
 from palm_cli.progress import watched
+from palm_operator.api import PortfolioSpec
 from palm_operator.grids import weight_vectors
 
 if TYPE_CHECKING:
@@ -86,8 +87,11 @@ def plan_of(portfolio: PortfolioFile, costs: Costs, *, seeds: int) -> dict[str, 
         raise InvalidInput(f"{shown_name(portfolio.source)}: {error}") from None
     calls = _oracle_calls(portfolio, grid, seeds=seeds)
     training = spec.training
+    trainings = calls if spec.oracle.type == "FineTune" else _trainings(spec, calls["most"])
     hours = {
-        key: None if costs.gpu_hours is None or calls[key] is None else calls[key] * costs.gpu_hours
+        key: None
+        if costs.gpu_hours is None or trainings.get(key) is None
+        else trainings[key] * costs.gpu_hours
         for key in ("planned", "expected", "most")
     }
     return {
@@ -95,7 +99,9 @@ def plan_of(portfolio: PortfolioFile, costs: Costs, *, seeds: int) -> dict[str, 
         "objectives": [reward.name for reward in spec.rewards],
         "weight_vectors": len(grid),
         "search_mode": spec.search.mode,
+        "oracle": spec.oracle.type,
         "oracle_calls": calls,
+        **({"trainings": trainings} if trainings is not calls else {}),
         "parallelism": training.parallelism,
         "gpus_per_oracle_call": costs.gpus,
         "gpu_hours": hours,
@@ -125,6 +131,21 @@ def _oracle_calls(
         "expected_rounds": sum(run.rounds for run in runs) / len(runs),
         "basis": f"the search on {len(counts)} random fronts of {len(grid[0])} objectives",
     }
+
+
+def _trainings(spec: PortfolioSpec, calls: int) -> dict[str, int]:
+    """Return how many policies are trained where others are mixed of them at decoding.
+
+    One for each reward, and one for each survivor of pruning that is no such policy.
+
+    Args:
+        spec: What is asked for.
+        calls: How many weight vectors are answered at most.
+    """
+    extremes, serving = len(spec.rewards), spec.serving
+    survivors = calls if serving.mode == "None" else serving.max_policies
+    most = extremes + min(survivors, calls - extremes)
+    return {"least": extremes, "planned": most, "most": most}
 
 
 def _simulated(
@@ -203,6 +224,9 @@ def _print(plan: dict[str, Any]) -> None:
             (f"search {plan['search_mode']}", expected),
             ("", f"at most {calls['most']}; an estimate for fronts like these, not a promise"),
         ]
+    if "trainings" in plan:
+        least, most = (plan["trainings"][key] for key in ("least", "most"))
+        facts.append(("trainings", f"{least} to {most}: oracle MOD only evaluates the other calls"))
     jobs = f"{plan['gpus_per_oracle_call']} GPU each, {plan['parallelism']} at once"
     facts.append(("training Jobs", jobs))
     if hours["most"] is None:

@@ -24,6 +24,8 @@ ADVICE: Mapping[str, str] = {
     "OracleCallLimitReached": "raise spec.search.maxOracleCalls, or loosen spec.pruning",
     "NotCertified": "more oracle calls certify more: raise spec.search.maxOracleCalls, or loosen "
     "spec.pruning",
+    "RetrainedNotCertified": "set spec.oracle.type: FineTune, which trains on until all is "
+    "certified and nothing twice; or loosen spec.pruning",
     "NameConflict": "delete or rename the object that has the name, or rename the Portfolio",
     "TooManyPolicies": "raise spec.serving.maxPolicies (or the operator's ceiling), raise "
     "spec.pruning.mu, or set spec.serving.onExceeded: BestEffort",

@@ -1,7 +1,7 @@
 """The Portfolio resource as the API server stores it; ``crd.py`` turns these models into the CRD.
 
-Its larger parts are ``api_grid`` (what is covered), ``api_rewards``, ``api_evaluation``,
-``api_serving``, ``api_failures``, ``api_pods`` and ``api_status``.
+Its larger parts are ``api_grid`` (what is covered), ``api_oracle``, ``api_rewards``,
+``api_evaluation``, ``api_serving``, ``api_failures``, ``api_pods`` and ``api_status``.
 
 Decimals are strings, as the Kubernetes API conventions ask: ``"8/30"`` and ``"0.2667"`` are both
 accepted. Descriptions are what ``kubectl explain portfolio.spec`` shows.
@@ -22,6 +22,7 @@ from palm.rational import parse_decimal
 from palm_operator.api_evaluation import Evaluation
 from palm_operator.api_failures import FailurePolicy
 from palm_operator.api_grid import MOST_WEIGHT_VECTORS, Grid, Pruning, Search
+from palm_operator.api_oracle import Oracle, oracle_rules
 from palm_operator.api_pods import PodTemplate, gpus
 from palm_operator.api_rewards import Reward
 from palm_operator.api_serving import Serving
@@ -301,6 +302,7 @@ class PortfolioSpec(Model):
                 "full models share no server'",
                 field=".serving.mode",
             ),
+            *oracle_rules(),
             rule(
                 "has(self.operatorClass) == has(oldSelf.operatorClass) && "
                 "(!has(self.operatorClass) || self.operatorClass == oldSelf.operatorClass)",
@@ -334,6 +336,7 @@ class PortfolioSpec(Model):
     )
     """The objectives, in the order of the weight vectors' coordinates."""
     grid: Grid
+    oracle: Oracle = Oracle()
     search: Search = Search()
     pruning: Pruning = Pruning()
     training: Training = Training()

@@ -101,7 +101,7 @@ class Guarantee(Shortfall):
 
 
 class Uncovered(Model):
-    """What is not certified to be covered, because oracle calls failed."""
+    """What is not certified to be covered."""
 
     count: int
     """How many weight vectors of the grid."""
@@ -127,7 +127,7 @@ class DeployedPortfolio(Model):
     guarantee: Guarantee
     uncovered: Uncovered | None = None
     """Weight vectors without the guarantee that spec.pruning asks for; only with
-    spec.failurePolicy.onOracleFailure AllowPartial."""
+    spec.failurePolicy.onOracleFailure AllowPartial, or spec.oracle.type MOD."""
     manifest: ManifestReference
 
 

@@ -121,6 +121,7 @@ def decide(
         settings.solver,
         tuple(row for row, policy in enumerate(policies) if policy.digest in preferred),
         is_partial,
+        outcomes.rows_beside,
     )
     rows = list(pruning.indices)
     return Decision(
@@ -161,6 +162,7 @@ def best_effort(
         settings.mu,
         settings.alpha,
         tuple(row for row, p in enumerate(outcomes.policies) if p.digest in preferred),
+        outcomes.rows_beside,
     )
     rows = list(found.indices)
     return replace(
@@ -187,7 +189,10 @@ def guaranteed_by_all(portfolio: Portfolio, work: Work, evidence: Evidence) -> G
 
 
 def optimum_bounds(
-    grid: NDArray[np.float64], trained: list[int], utilities: NDArray[np.float64]
+    grid: NDArray[np.float64],
+    trained: list[int],
+    utilities: NDArray[np.float64],
+    beside: tuple[tuple[float, ...], ...] = (),
 ) -> NDArray[np.float64]:
     """Return opt_w as far as it is known: the best value observed where a policy was trained for w.
 
@@ -197,11 +202,13 @@ def optimum_bounds(
         grid: Weight vectors, shape ``(n, d)``.
         trained: Rows of the grid that policies were trained for, length policies.
         utilities: u(π) of these policies, shape ``(policies, d)``.
+        beside: u(π) of further policies, which show what is possible and were trained for nothing.
 
     Returns:
         Shape ``(n,)``, nowhere below the best observed value.
     """
-    optimum: NDArray[np.float64] = scalarize(weights=grid, utilities=utilities).max(axis=1)
+    seen = np.vstack([utilities, np.array(beside)]) if beside else utilities
+    optimum: NDArray[np.float64] = scalarize(weights=grid, utilities=seen).max(axis=1)
     rest = np.setdiff1d(np.arange(len(grid)), trained)
     bound = upper_bound(weights=grid[trained], values=optimum[trained])
     optimum[rest] = np.maximum(bound(grid[rest]), optimum[rest])
@@ -224,7 +231,9 @@ def _guaranteed(
 ) -> Guaranteed:
     error = evaluation_error(portfolio.spec, work, outcomes, evidence.results)
     weights = tuple(policy.weights for policy in outcomes.policies)
-    utilities = tuple(outcomes.by_index.values())
+    # What is beside stands where something was trained: nothing is taken for optimal by it.
+    weights += weights[:1] * len(outcomes.beside)
+    utilities = (*outcomes.by_index.values(), *outcomes.rows_beside)
 
     def certified(eta: float) -> Certificate | None:
         return _certified(weights, utilities, rows, eta)
@@ -273,11 +282,12 @@ def _pruned(
     solver: Solver,
     preferred: tuple[int, ...],
     is_partial: bool,
+    beside: tuple[tuple[float, ...], ...],
 ) -> Pruning:
     """An exact cover may take seconds; a resync must not pay for it again."""
     indices = [index for index, _ in utilities]
     rows, known = np.array(grid), np.array([row for _, row in utilities])
-    bounds = optimum_bounds(rows, indices, known)
+    bounds = optimum_bounds(rows, indices, known, beside)
 
     def pruned(optimum: NDArray[np.float64]) -> Pruning:
         return prune(
@@ -323,6 +333,7 @@ def _best(
     mu: str,
     alpha: str,
     preferred: tuple[int, ...],
+    beside: tuple[tuple[float, ...], ...],
 ) -> BestPortfolio:
     """As ``_pruned``: not to be searched for again in every pass."""
     indices = [index for index, _ in utilities]
@@ -334,7 +345,7 @@ def _best(
         mu=float(parse_decimal(mu)),
         alpha=float(parse_decimal(alpha)),
         preferred=preferred,
-        optimum=optimum_bounds(rows, indices, known),
+        optimum=optimum_bounds(rows, indices, known, beside),
     )
 
 

@@ -22,8 +22,6 @@ from palm_operator.purger import Purger, UseUnknown
 from palm_operator.requests import storage_location
 from palm_operator.retention import Reason
 from palm_operator.settings import Settings
-from palm_operator.status import Event
-from palm_operator.times import stamp
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +79,7 @@ class Deletion:
             await self._said(body, portfolio, reason, str(error))
             raise
         event = retention.purged_event(artifacts.uri(location, ""), done.deleted, done.kept)
-        logger.info("Portfolio %s: %s", name_of(body), event.message)
-        await self._tell(body, event)
+        await self._executor.tell(body, event, now=self._clock())
         fresh = await self._cluster.portfolio(*name_of(body).split("/"))
         return None if fresh is None else await self.release(fresh)
 
@@ -128,12 +125,3 @@ class Deletion:
         except ClusterUnavailable as error:
             # A namespace that ends takes no Events.
             logger.warning("Portfolio %s: %s is not told: %s", name_of(body), reason, error)
-
-    async def _tell(self, body: Mapping[str, Any], event: Event) -> None:
-        try:
-            await self._cluster.tell(
-                body, kind=event.type, reason=event.reason, message=event.message,
-                time=stamp(self._clock()),
-            )  # fmt: skip
-        except ClusterUnavailable as error:
-            logger.warning("Portfolio %s: %s is not told: %s", name_of(body), event.reason, error)

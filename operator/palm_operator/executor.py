@@ -18,6 +18,8 @@ from palm_operator.record_news import deletion
 from palm_operator.recorder import Recorder
 from palm_operator.refusals import Refusal, refusal
 from palm_operator.requests import storage_location
+from palm_operator.status import Event
+from palm_operator.times import stamp
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +118,13 @@ class Executor:
         status = plan.status.model_dump(mode="json", by_alias=True, exclude_none=True)
         if not await self._cluster.report(body, status):
             return  # the change that came between brings another pass
-        stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         for event in plan.events:
-            logger.info("Portfolio %s: %s: %s", name_of(body), event.reason, event.message)
-            await self._recorder.tell(body, event, stamp=stamp)
+            await self.tell(body, event, now=now)
+
+    async def tell(self, body: Mapping[str, Any], event: Event, *, now: datetime) -> None:
+        """Tell of a Portfolio: as an Event, and in the log."""
+        logger.info("Portfolio %s: %s: %s", name_of(body), event.reason, event.message)
+        await self._recorder.tell(body, event, stamp=stamp(now))
 
     async def end_record(self, portfolio: Portfolio, *, now: datetime) -> None:
         """Write into a Portfolio's record that it was deleted."""

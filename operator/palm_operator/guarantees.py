@@ -1,5 +1,7 @@
 """What is said of a decided portfolio: how small it is, and what is guaranteed of it. Pure."""
 
+from dataclasses import replace
+
 from palm.noise import noise_floor
 from palm_operator.decision import Decision, Guaranteed
 from palm_operator.manifests import shown_weights
@@ -12,11 +14,23 @@ _SHOWN = 3
 _ASSUMED = "no policy is better than the best one seen at a weight vector that was trained for"
 
 
-def pruned_said(work: Work, decision: Decision) -> dict[str, Said]:
-    """Return the conditions Pruned and GuaranteeHeld of a decided portfolio."""
+def pruned_said(
+    work: Work, decision: Decision, *, mixed: Decision | None = None, is_partial: bool = False
+) -> dict[str, Said]:
+    """Return the conditions Pruned and GuaranteeHeld of a decided portfolio.
+
+    Args:
+        work: The policies that it is chosen from.
+        decision: The portfolio.
+        mixed: The cover by mixtures whose weight vectors its policies were fine-tuned for.
+        is_partial: Whether oracle calls failed, and it is the best of what there is.
+    """
     proven = decision.pruning.proven
     if decision.pruning.uncovered:
-        return _partially(work, decision)
+        return _partially(work, decision, None if is_partial else mixed)
+    held = _held(decision)
+    if mixed is not None:
+        held = replace(held, message=f"{held.message}. {_about(mixed)}")
     return {
         "Pruned": Said(
             "True",
@@ -25,12 +39,24 @@ def pruned_said(work: Work, decision: Decision) -> dict[str, Said]:
             f"{len(work.grid)} weight vectors of the grid, "
             f"{'' if proven else 'not '}proven to be the smallest such set",
         ),
-        "GuaranteeHeld": _held(decision),
+        "GuaranteeHeld": held,
     }
 
 
-def _partially(work: Work, decision: Decision) -> dict[str, Said]:
-    """Return the same of a portfolio that spec.failurePolicy allows although calls failed."""
+def _about(mixed: Decision) -> str:
+    return (
+        "This is about the fine-tuned policies, which are served; the "
+        f"{len(mixed.survivors)} policies mixed at decoding, which are not, were within "
+        f"{certified_of(mixed)}, if each is the best for its weight vector"
+    )
+
+
+def _partially(work: Work, decision: Decision, mixed: Decision | None) -> dict[str, Said]:
+    """Return the same of a portfolio that does not cover the grid.
+
+    Either spec.failurePolicy allows it although calls failed, or it took the place of mixtures that
+    did.
+    """
     uncovered = decision.pruning.uncovered
     missing = f"{len(uncovered)} of {len(work.grid)} weight vectors"
     first = "; ".join(f"({shown_weights(work.grid[index])})" for index in uncovered[:_SHOWN])
@@ -52,6 +78,14 @@ def _partially(work: Work, decision: Decision) -> dict[str, Said]:
             "good as all of them together, within spec.pruning, at the others",
         ),
         "GuaranteeHeld": Said(
+            "False",
+            "RetrainedNotCertified",
+            f"{missing} are not certified to be within spec.pruning of optimal: {first}{more} "
+            f"(status.portfolio.uncovered){found}. {_about(mixed)}. With spec.oracle.type FineTune "
+            "the search goes on until all are certified, and trains nothing twice",
+        )
+        if mixed is not None
+        else Said(
             "False",
             "PartialPortfolio",
             f"oracle calls failed and spec.failurePolicy is AllowPartial: {missing} are not "

@@ -22,9 +22,24 @@ SCHEMA_VERSION = 2
 
 
 def ledger(
-    portfolio: Portfolio, work: Work, search: Search, decision: Decision, evidence: Evidence
+    portfolio: Portfolio,
+    work: Work,
+    search: Search,
+    decision: Decision,
+    evidence: Evidence,
+    *,
+    mixed: Decision | None = None,
 ) -> bytes:
-    """Return the manifest: every weight vector, result, digest and decision, in canonical JSON."""
+    """Return the manifest: every weight vector, result, digest and decision, in canonical JSON.
+
+    Args:
+        portfolio: Whose manifest it is.
+        work: The policies that were chosen from.
+        search: Which of them were asked for.
+        decision: The portfolio.
+        evidence: What S3 says.
+        mixed: The cover by mixtures whose weight vectors its policies were fine-tuned for.
+    """
     results, pruning = evidence.results, decision.pruning
     document = {
         "schemaVersion": SCHEMA_VERSION,
@@ -52,8 +67,29 @@ def ledger(
             **_limit(decision),
         },
         "guarantee": _guarantee(portfolio, decision),
+        **({"oracle": _mixed(portfolio, mixed, evidence)} if mixed else {}),
     }
     return canonical_json(document).encode()
+
+
+def _mixed(portfolio: Portfolio, decision: Decision, evidence: Evidence) -> dict[str, Any]:
+    """Return what was decided of policies that are mixed at decoding; none of them is served."""
+    pruning, policies = decision.pruning, decision.outcomes.policies
+    return {
+        "type": portfolio.spec.oracle.type,
+        "policies": [
+            _policy_entry(portfolio, decision, row, evidence.results[policy.evaluation_digest])
+            for row, policy in enumerate(policies)
+        ],
+        "cover": {
+            "policies": [policy.name for policy in decision.survivors],
+            "usage": list(decision.usage),
+            "solver": pruning.solver,
+            "proven": pruning.proven,
+            **_limit(decision),
+        },
+        "guarantee": _guarantee(portfolio, decision),
+    }
 
 
 def _uncovered(work: Work, indices: tuple[int, ...]) -> dict[str, Any]:
@@ -82,6 +118,8 @@ def inputs_of(portfolio: Portfolio) -> dict[str, Any]:
         "baseModel": spec.base_model.uri,
         "rewards": [_json(r) for r in spec.rewards],
         **{name: _json(part) for name, part in parts.items()},
+        # Left out where it says what was always done: manifests go on.
+        **({"oracle": _json(spec.oracle)} if spec.oracle.type != "FineTune" else {}),
     }
 
 
@@ -139,13 +177,24 @@ def _guarantee(portfolio: Portfolio, decision: Decision) -> dict[str, Any]:
         "grid": grid,
         "tolerances": {"mu": portfolio.spec.pruning.mu, "alpha": portfolio.spec.pruning.alpha},
         "assumes": [
-            "the best policy observed at a weight vector that was trained for is within tau of "
-            "optimal there",
+            _assumed(decision),
             "the evaluation prompts are a sample of what the policies are used for"
             if _has_confidence(found)
             else "measured rewards are the true ones",
         ],
     }
+
+
+def _assumed(decision: Decision) -> str:
+    if any(policy.mixture for policy in decision.outcomes.policies):
+        return (
+            "the best policy observed at a weight vector is within tau of optimal there, a mixture "
+            "at decoding where one was asked for"
+        )
+    return (
+        "the best policy observed at a weight vector that was trained for is within tau of "
+        "optimal there"
+    )
 
 
 def _has_confidence(found: Guaranteed) -> bool:
@@ -178,8 +227,7 @@ def _policy_entry(
         "trainingWeights": list(policy.training_weights),
         "policyDigest": policy.digest,
         "evaluationDigest": policy.evaluation_digest,
-        "model": artifacts.uri(location, artifacts.model_folder(policy.digest)),
-        "job": names.job_name(portfolio.metadata.name, names.Step.TRAIN, policy.name),
+        **_made(portfolio, policy),
         "survives": row in decision.pruning.indices,
         "utilities": decision.outcomes.utilities[row].tolist(),
         "oracleRegret": None if regret is None else float(regret[row]),
@@ -187,6 +235,17 @@ def _policy_entry(
             location, artifacts.evaluation_samples(policy.digest, policy.evaluation_digest)
         ),
         **_result_summary(result),
+    }
+
+
+def _made(portfolio: Portfolio, policy: Policy) -> dict[str, Any]:
+    """Return where a policy is and what made it, or what it is mixed of."""
+    if policy.mixture:
+        return {"mixture": [_json(part) for part in policy.mixture]}
+    folder = artifacts.model_folder(policy.digest)
+    return {
+        "model": artifacts.uri(storage_location(portfolio.spec), folder),
+        "job": names.job_name(portfolio.metadata.name, names.Step.TRAIN, policy.name),
     }
 
 

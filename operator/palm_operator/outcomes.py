@@ -26,11 +26,20 @@ class Outcomes:
         policies: In the order of the grid.
         weights: Weight vectors they were trained for, shape ``(policies, d)``.
         utilities: Normalized u(π) as measured, shape ``(policies, d)``, higher is better.
+        beside: Policies that are no candidates, but show what is possible.
+        utilities_beside: Theirs, shape ``(beside, d)``.
     """
 
     policies: tuple[Policy, ...]
     weights: NDArray[np.float64]
     utilities: NDArray[np.float64]
+    beside: tuple[Policy, ...] = ()
+    utilities_beside: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+
+    @property
+    def rows_beside(self) -> tuple[tuple[float, ...], ...]:
+        """Return the utilities of the policies that are no candidates."""
+        return tuple(map(tuple, self.utilities_beside.tolist()))
 
     @property
     def by_index(self) -> dict[int, tuple[float, ...]]:
@@ -41,7 +50,8 @@ class Outcomes:
 
 def is_evaluated(policy: Policy, evidence: Evidence) -> bool:
     """Say whether S3 has the trained policy and a valid result of it."""
-    return policy.digest in evidence.trained and policy.evaluation_digest in evidence.results
+    is_trained = policy.is_trained(evidence.trained)
+    return is_trained and policy.evaluation_digest in evidence.results
 
 
 def outcomes_of(
@@ -49,15 +59,19 @@ def outcomes_of(
 ) -> Outcomes:
     """Return what is known of the policies of a determined grid; the extremes are among them."""
     policies = tuple(p for p in work.policies if is_evaluated(p, evidence))
-    results = [evidence.results[p.evaluation_digest] for p in policies]
+    beside = tuple(p for p in work.mixed if is_evaluated(p, evidence))
+    results = [evidence.results[p.evaluation_digest] for p in (*policies, *beside)]
     raw = training_utilities(portfolio.spec, work.affine_maps or (), results)
     normalization = Normalization(
         offset=np.array(calibration.offset), scale=np.array(calibration.scale)
     )
+    utilities = normalization.apply(raw)
     return Outcomes(
         policies=policies,
         weights=np.array([p.weights for p in policies]),
-        utilities=normalization.apply(raw),
+        utilities=utilities[: len(policies)],
+        beside=beside,
+        utilities_beside=utilities[len(policies) :],
     )
 
 
@@ -79,14 +93,15 @@ def evaluation_error(
     """
     if work.calibration is None or work.affine_maps is None:
         return None
-    found = tuple(results[policy.evaluation_digest] for policy in outcomes.policies)
+    policies = (*outcomes.policies, *outcomes.beside)
+    found = tuple(results[policy.evaluation_digest] for policy in policies)
     if len({result.prompts for result in found}) != 1 or found[0].prompts < 2:
         return None
     units = zip(work.affine_maps, work.calibration.scale, strict=True)
     sample = _Sample(
         confidence=confidence_of(spec),
         digests=tuple(result.evaluation_digest for result in found),
-        utilities=tuple(outcomes.by_index.values()),
+        utilities=(*outcomes.by_index.values(), *outcomes.rows_beside),
         units=tuple(m.scale * scale for m, scale in units),
         divergence_units=work.calibration.scale,
         beta=divergence_coefficient(spec),

@@ -1,7 +1,8 @@
 """The next step of a Portfolio, as a value: a pure function of what is observed (law 1).
 
 A ladder of rungs, the first that applies wins: refuse, train and evaluate, freeze the calibration,
-prune and publish. No rung remembers anything; the status is written for people and never read to
+prune and publish. With the oracle MOD, training and evaluation come twice (``mixing``). No rung
+remembers anything; the status is written for people and never read to
 decide, except for what is deployed now.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 from palm import artifacts
 from palm.contract import canonical_json
 from palm.schema import sha256_of
-from palm_operator import guarantees, manifests, partial, progress, status, suspension, told
+from palm_operator import guarantees, manifests, mixing, progress, status, suspension, told
 from palm_operator.api import Portfolio
 from palm_operator.api_status import (
     DeployedPortfolio,
@@ -26,6 +27,7 @@ from palm_operator.gateways import with_gateway
 from palm_operator.job_standing import next_look, with_deadlines
 from palm_operator.ledger import ledger
 from palm_operator.limits import allowance, best_effort_said, cut_said, within
+from palm_operator.mixing import Mixed, Stage
 from palm_operator.names import Step
 from palm_operator.observed import Job, Observed
 from palm_operator.plan import ObjectWrite, Plan, Refused, check, refused, reported
@@ -34,10 +36,10 @@ from palm_operator.publishing import decided, kept, pinned
 from palm_operator.record_news import recording
 from palm_operator.revisions import history
 from palm_operator.running_calls import running_calls
-from palm_operator.search import Search, search_of
+from palm_operator.search import search_of
 from palm_operator.settings import Settings
 from palm_operator.status import Said
-from palm_operator.tasks import State, Task, obsolete_jobs, tasks_of
+from palm_operator.tasks import State, Task, obsolete_jobs
 from palm_operator.times import earliest
 from palm_operator.uses import claims
 from palm_operator.work import Work, work_for
@@ -62,27 +64,29 @@ def _next(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: 
         return refused(portfolio, observed, refusal, now=now)
     observed = with_deadlines(portfolio, observed, now=now)
     work = work_for(portfolio, observed.evidence)
-    search = search_of(portfolio, work, observed)
-    tasks = tasks_of(portfolio, work, observed, search.called)
-    is_partial = partial.is_allowed(portfolio, work, search, tasks, observed)
-    if work.problem or not (is_partial or progress.is_complete(search, tasks)):
-        return _train_and_evaluate(portfolio, work, search, tasks, observed, settings, now=now)
-    return _prune_and_publish(
-        portfolio, work, search, tasks, observed, settings, is_partial=is_partial, now=now
-    )
+    asked = mixing.stage_of(portfolio, work, search_of(portfolio, work, observed), observed)
+    if not asked.is_ready:
+        return _train_and_evaluate(portfolio, asked, observed, settings, now=now)
+    if not work.fine_tuned:
+        return _prune_and_publish(portfolio, asked, observed, settings, now=now)
+    mixed = mixing.mixed_cover(portfolio, asked, observed, allowance(portfolio, settings))
+    step = _prune_and_publish if mixed.is_ready else _train_and_evaluate
+    return step(portfolio, mixed.retraining, observed, settings, mixed=mixed, now=now)
 
 
 def _train_and_evaluate(
     portfolio: Portfolio,
-    work: Work,
-    search: Search,
-    tasks: tuple[Task, ...],
+    stage: Stage,
     observed: Observed,
     settings: Settings,
     *,
+    mixed: Mixed | None = None,
     now: datetime,
 ) -> Plan:
-    obsolete = obsolete_jobs(work, observed, search_over=search.is_over and search.is_certified)
+    work, search, tasks = stage.work, stage.search, stage.tasks
+    is_over = search.is_over and search.is_certified
+    unasked = mixing.unasked(stage)
+    obsolete = obsolete_jobs(work, observed, search_over=is_over, unasked=unasked)
     changed = _run_otherwise(portfolio, tasks, settings, obsolete)
     starts = _starts(portfolio, tasks, observed, obsolete)
     # The status tells of what runs once this plan is executed.
@@ -93,13 +97,13 @@ def _train_and_evaluate(
     allowed = allowance(portfolio, settings)
     public = pinned(portfolio, work, observed, allowed=allowed, now=now)
     public = public or kept(portfolio, observed, now=now)
-    said = _training_said(portfolio, work, search, after, observed, public)
+    said = _training_said(portfolio, replace(stage, tasks=after), observed, public, mixed)
     said["Accepted"] = cut_said(progress.accepted_said(portfolio, work), allowed)
     said = suspension.told(portfolio, said, search, observed, obsolete)
     record = recording(portfolio, work, observed, now=now)
     report = PortfolioStatus(
         revision=work.revision,
-        oracle_calls=status.oracle_calls(search, after, observed),
+        oracle_calls=status.oracle_calls(mixed.search if mixed else search, after, observed),
         progress=running_calls(portfolio, after, observed),
         portfolio=public.portfolio,
         pending=PendingRevision(revision=work.revision, phase=said["Progressing"].reason),
@@ -129,14 +133,15 @@ def _train_and_evaluate(
 
 def _training_said(
     portfolio: Portfolio,
-    work: Work,
-    search: Search,
-    tasks: tuple[Task, ...],
+    stage: Stage,
     observed: Observed,
     public: Publication,
+    mixed: Mixed | None,
 ) -> dict[str, Said]:
-    trained = progress.trained_said(portfolio, work, tasks, search, observed)
-    problem = progress.first_problem(portfolio, work, tasks, search, observed)
+    work, search, tasks = stage.work, stage.search, stage.tasks
+    too_many = mixed.held_said if mixed else None
+    trained = too_many or progress.trained_said(portfolio, work, tasks, search, observed)
+    problem = too_many or progress.first_problem(portfolio, work, tasks, search, observed)
     is_stuck = (
         problem is not None and progress.is_stuck(tasks, observed) and work.new_calibration is None
     )
@@ -156,9 +161,9 @@ def _training_said(
     return {
         "Progressing": doing,
         "Trained": trained,
-        "Pruned": waits,
+        "Pruned": mixing.retraining_said(mixed) if mixed else waits,
         "GuaranteeHeld": held,
-        "Published": public.published if portfolio.spec.serving.pin else waits,
+        "Published": public.published if portfolio.spec.serving.pin else too_many or waits,
         "Ready": ready_said(portfolio, public.portfolio, otherwise=problem or doing),
         **_kstatus(doing, stuck=is_stuck),
     }
@@ -166,21 +171,23 @@ def _training_said(
 
 def _prune_and_publish(
     portfolio: Portfolio,
-    work: Work,
-    search: Search,
-    tasks: tuple[Task, ...],
+    stage: Stage,
     observed: Observed,
     settings: Settings,
     *,
-    is_partial: bool,
+    mixed: Mixed | None = None,
     now: datetime,
 ) -> Plan:
+    work, search, tasks, is_partial = stage.work, stage.search, stage.tasks, stage.is_partial
     evidence, allowed = observed.evidence, allowance(portfolio, settings)
     serving = frozenset(p for s in observed.services if s.owned for p in s.policies)
     preferred = frozenset(p.digest for p in work.policies if p.name in serving)
-    cover = decide(portfolio, work, evidence, preferred=preferred, is_partial=is_partial)
+    # Policies that take the place of mixtures are judged as they are, whether they cover or not.
+    is_judged = is_partial or mixed is not None
+    cover = decide(portfolio, work, evidence, preferred=preferred, is_partial=is_judged)
     decision, held = within(portfolio, work, evidence, cover, allowed, preferred)
-    content = ledger(portfolio, work, search, decision, evidence)
+    found = mixed.decision if mixed else None
+    content = ledger(portfolio, work, search, decision, evidence, mixed=found)
     public = pinned(portfolio, work, observed, allowed=allowed, now=now)
     public = public or decided(portfolio, work, content, observed, held=held, now=now)
     # A partial portfolio still wants what failed: it is tried again as soon as somebody mends it.
@@ -189,7 +196,8 @@ def _prune_and_publish(
     said = {
         "Accepted": cut_said(progress.accepted_said(portfolio, work), allowed),
         "Trained": progress.trained_said(portfolio, work, tasks, search, observed),
-        **guarantees.pruned_said(work, cover),
+        **({"Trained": mixing.retrained_said(mixed)} if mixed and not is_partial else {}),
+        **guarantees.pruned_said(work, cover, mixed=found, is_partial=is_partial),
         **best_effort_said(allowed, decision),
         **_publication_said(portfolio, public, progress.conflict_said(observed)),
     }
@@ -198,7 +206,7 @@ def _prune_and_publish(
     record = recording(portfolio, work, observed, manifest=content, now=now)
     report = PortfolioStatus(
         revision=work.revision,
-        oracle_calls=status.oracle_calls(search, tasks, observed),
+        oracle_calls=status.oracle_calls(mixed.search if mixed else search, tasks, observed),
         portfolio=public.portfolio,
         pending=_pending(portfolio, work, public),
         revisions=_history(portfolio, public.portfolio, observed, now=now),

@@ -79,7 +79,8 @@ def stage(work: Work, tasks: tuple[Task, ...]) -> str:
     if work.calibration is None:
         return "TrainingExtremes"
     left = [t for t in tasks if t.state is not State.DONE]
-    return "Training" if any(t.step is Step.TRAIN for t in left) else "Evaluating"
+    training = "Retraining" if work.mixed else "Training"
+    return training if any(t.step is Step.TRAIN for t in left) else "Evaluating"
 
 
 def progress_message(tasks: tuple[Task, ...], search: Search) -> str:
@@ -147,14 +148,21 @@ def conflict_said(observed: Observed) -> Said | None:
 def accepted_said(portfolio: Portfolio, work: Work) -> Said:
     """Return the condition Accepted of a Portfolio that can be carried out, with what it costs."""
     search, pruning, count = portfolio.spec.search, portfolio.spec.pruning, len(work.grid)
+    mixes = ""
+    if portfolio.spec.oracle.type == "MOD":
+        mixes = (
+            f"; spec.oracle.type is MOD: {len(portfolio.spec.rewards)} policies are trained, calls "
+            "for other weight vectors only evaluate mixtures of them, and the survivors of pruning "
+            "are fine-tuned before they are published"
+        )
     if search.mode == "Grid":
-        return Said("True", "Accepted", f"{count} weight vectors, one oracle call each")
+        return Said("True", "Accepted", f"{count} weight vectors, one oracle call each{mixes}")
     return Said(
         "True",
         "Accepted",
         f"{count} weight vectors; at most {min(count, search.max_oracle_calls)} oracle calls, as "
         f"many as certify pruning mu={pruning.mu}, alpha={pruning.alpha}: tighter tolerances may "
-        "take more",
+        f"take more{mixes}",
     )
 
 

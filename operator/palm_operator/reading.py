@@ -45,10 +45,11 @@ def wants(portfolio: Portfolio, work: Work, evidence: Evidence) -> Iterator[Want
         work.base.evaluation_digest,
         partial(believed.policy_result, request=work.base),
     )
-    for policy in work.policies:
-        parse_record = partial(believed.training_record, policy_digest=policy.digest)
-        yield Want(policy.record_key, policy.digest, parse_record)
-        if policy.digest not in evidence.trained:
+    for policy in work.every:
+        if not policy.mixture:
+            parse_record = partial(believed.training_record, policy_digest=policy.digest)
+            yield Want(policy.record_key, policy.digest, parse_record)
+        if not policy.is_trained(evidence.trained):
             continue
         request = policy_evaluation(portfolio, policy)
         yield Want(

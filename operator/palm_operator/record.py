@@ -103,7 +103,7 @@ class Inputs(_Read):
 
 
 class OracleCall(_Read):
-    """A policy was trained and evaluated."""
+    """A policy was trained, or mixed of trained ones, and evaluated."""
 
     type: Literal["OracleCall"] = "OracleCall"
     time: When
@@ -112,7 +112,8 @@ class OracleCall(_Read):
     weights: tuple[Plain, ...]
     policy_digest: Plain
     evaluation_digest: Plain
-    training: Made
+    training: Made | None = None
+    """None: nothing was trained, it is mixed at decoding."""
     evaluation: Made
 
 

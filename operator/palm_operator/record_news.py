@@ -168,7 +168,7 @@ def _news(
 
 
 def _calls(work: Work, observed: Observed, recorded: Recorded, when: str) -> Iterator[OracleCall]:
-    for policy in work.policies:
+    for policy in work.every:
         call = (policy.digest, policy.evaluation_digest)
         if call not in recorded.calls and is_evaluated(policy, observed.evidence):
             yield OracleCall(
@@ -178,7 +178,9 @@ def _calls(work: Work, observed: Observed, recorded: Recorded, when: str) -> Ite
                 weights=_weights(policy.weights),
                 policy_digest=policy.digest,
                 evaluation_digest=policy.evaluation_digest,
-                training=_made(observed, Step.TRAIN, policy.digest, policy.record_key),
+                training=None
+                if policy.mixture
+                else _made(observed, Step.TRAIN, policy.digest, policy.record_key),
                 evaluation=_made(
                     observed, Step.EVALUATE, policy.evaluation_digest, policy.result_key
                 ),

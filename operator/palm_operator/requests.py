@@ -18,9 +18,15 @@ from palm.contract import (
     digest_of,
 )
 from palm.errors import InvalidResult
-from palm.evaluations import ErrorUnits
+from palm.evaluations import ErrorUnits, MixedPolicy
 from palm.objective import utilities
-from palm.policies import determining, evaluation_digest, policy_digest, policy_name
+from palm.policies import (
+    determining,
+    evaluation_digest,
+    mixture_digest,
+    policy_digest,
+    policy_name,
+)
 from palm.rational import parse_decimal
 from palm_operator.api import Portfolio, PortfolioSpec
 from palm_operator.api_rewards import Reward
@@ -48,6 +54,14 @@ class Policy:
     """Weight vector of the grid, over normalized objectives."""
     training_weights: tuple[float, ...]
     """The same wish in training units."""
+    mixture: tuple[MixedPolicy, ...] = ()
+    """The trained policies that it is mixed of at decoding; empty: it is trained itself."""
+
+    def is_trained(self, trained: frozenset[str]) -> bool:
+        """Say whether it can be evaluated, given the digests of the policies that are trained."""
+        if self.mixture:
+            return all(part.policy_digest in trained for part in self.mixture)
+        return self.digest in trained
 
     @property
     def is_extreme(self) -> bool:
@@ -56,7 +70,7 @@ class Policy:
 
     @property
     def record_key(self) -> str:
-        """Return the key of its commit marker."""
+        """Return the key of its commit marker; a mixture has none."""
         return artifacts.training_record(self.digest)
 
     @property
@@ -142,7 +156,9 @@ def policy_evaluation(
         policy: The policy; its digest covers the maps.
         maps: Raw reward to training units, in which a precision is asked for.
     """
-    request = _evaluation(portfolio, policy=policy.name, digest=policy.digest)
+    request = _evaluation(
+        portfolio, policy=policy.name, digest=policy.digest, mixture=policy.mixture
+    )
     if maps is None or request.settings.precision is None:
         return request
     beta = divergence_coefficient(portfolio.spec)
@@ -183,6 +199,21 @@ def policies_at(
     return tuple(_policy(source, maps, place) for place in places)
 
 
+def mixtures_at(
+    portfolio: Portfolio, extremes: tuple[Policy, ...], places: Iterable[Place]
+) -> tuple[Policy, ...]:
+    """Return the policies of some weight vectors, mixed of the extreme ones at decoding.
+
+    Args:
+        portfolio: Whose policies they are.
+        extremes: The policies of e_1…e_d, in this order.
+        places: Which weight vectors; no unit vectors.
+    """
+    source = _Source(_determinants(portfolio.spec), portfolio)
+    digests = tuple(policy.digest for policy in extremes)
+    return tuple(_mixed(source, digests, place) for place in places)
+
+
 @dataclass(frozen=True)
 class _Source:
     """A Portfolio, compared by what determines its policies."""
@@ -215,6 +246,27 @@ def _policy(source: _Source, maps: tuple[AffineMap, ...], place: Place) -> Polic
     )
 
 
+@lru_cache(maxsize=65_536)
+def _mixed(source: _Source, extremes: tuple[str, ...], place: Place) -> Policy:
+    mixture = tuple(
+        MixedPolicy(policy_digest=digest, weight=weight)
+        for digest, weight in zip(extremes, place.training_weights, strict=True)
+        if weight > 0
+    )
+    digest = mixture_digest(mixture)
+    name = policy_name(place.index, digest)
+    request = _evaluation(source.portfolio, policy=name, digest=digest, mixture=mixture)
+    return Policy(
+        index=place.index,
+        name=name,
+        digest=digest,
+        evaluation_digest=request.evaluation_digest,
+        weights=place.weights,
+        training_weights=place.training_weights,
+        mixture=mixture,
+    )
+
+
 def _determinants(spec: PortfolioSpec) -> str:
     return digest_of(
         {
@@ -225,6 +277,8 @@ def _determinants(spec: PortfolioSpec) -> str:
             },
             "rewards": [_reward_determinants(reward) for reward in spec.rewards],
             "grid": spec.grid.model_dump(mode="json", by_alias=True, exclude_none=True),
+            # Left out where it says what was always done: revisions go on.
+            **({"oracle": spec.oracle.type} if spec.oracle.type != "FineTune" else {}),
             "training": determining(spec.training.settings()),
             "evaluation": determining(
                 spec.evaluation.settings(spec.training.max_completion_tokens)
@@ -238,7 +292,13 @@ def _reward_determinants(reward: Reward) -> dict[str, object]:
     return {**determining(reward.function()), "range": bounds}
 
 
-def _evaluation(portfolio: Portfolio, *, policy: str, digest: str | None) -> EvaluationRequest:
+def _evaluation(
+    portfolio: Portfolio,
+    *,
+    policy: str,
+    digest: str | None,
+    mixture: tuple[MixedPolicy, ...] = (),
+) -> EvaluationRequest:
     spec = portfolio.spec
     rewards = tuple(reward.function() for reward in spec.rewards)
     adapter = spec.training.settings().adapter if digest else None
@@ -256,6 +316,7 @@ def _evaluation(portfolio: Portfolio, *, policy: str, digest: str | None) -> Eva
         ),
         base_model=spec.base_model.uri,
         adapter=adapter,
+        mixture=mixture or None,
         prompts=spec.prompts.evaluation,
         rewards=rewards,
         settings=settings,

@@ -119,7 +119,7 @@ class Search:
 def search_of(portfolio: Portfolio, work: Work, observed: Observed) -> Search:
     """Return how far the search is, and what is to be trained next."""
     evidence, settings = observed.evidence, portfolio.spec.search
-    fates = _fates(portfolio, work, observed)
+    fates = fates_of(portfolio, work, observed)
     extremes = sorted(work.extremes, key=lambda policy: policy.index)
     open_ = [p for p in work.policies if fates.get(p.index) in (None, Fate.LOST)]
     begun = [
@@ -174,16 +174,23 @@ def _allowed(batch: tuple[int, ...], fates: Mapping[int, Fate], calls: int) -> l
     return following
 
 
-def _fates(portfolio: Portfolio, work: Work, observed: Observed) -> dict[int, Fate]:
+def fates_of(portfolio: Portfolio, work: Work, observed: Observed) -> dict[int, Fate]:
     """Return the fates of the policies for which an oracle call was made, or cannot be."""
-    trained, made = observed.evidence.trained, observed.digests_with_jobs
+    evidence, made = observed.evidence, observed.digests_with_jobs
     foreign, name = observed.foreign_names, portfolio.metadata.name
     fates: dict[int, Fate] = {}
     for policy in work.policies:
+        # An oracle call is a training; of a mixture, its evaluation.
+        step = Step.EVALUATE if policy.mixture else Step.TRAIN
+        is_there = (
+            policy.evaluation_digest in evidence.results
+            if policy.mixture
+            else policy.digest in evidence.trained
+        )
         if (
-            policy.digest in trained
+            is_there
             or not made.isdisjoint((policy.digest, policy.evaluation_digest))
-            or (foreign and job_name(name, Step.TRAIN, policy.name) in foreign)
+            or (foreign and job_name(name, step, policy.name) in foreign)
         ):
             fates[policy.index] = _fate(*policy_tasks(name, observed, policy))
     return fates

@@ -107,14 +107,22 @@ def tasks_of(
     )
 
 
-def obsolete_jobs(work: Work, observed: Observed, *, search_over: bool) -> list[Job]:
+def obsolete_jobs(
+    work: Work, observed: Observed, *, search_over: bool, unasked: frozenset[str] = frozenset()
+) -> list[Job]:
     """Return unfinished Jobs that make nothing that is still needed.
 
-    They are of an earlier revision; or no further oracle call is wanted, and no Pod of theirs has
-    run yet. A Job that runs is let finish: what it makes is of use for ever.
+    They are of an earlier revision; or no further oracle call is wanted, or not theirs, and no Pod
+    of theirs has run yet. A Job that runs is let finish: what it makes is of use for ever.
+
+    Args:
+        work: The policies that matter.
+        observed: What there is.
+        search_over: Whether no further oracle call is wanted.
+        unasked: Digests of policies that are not wanted.
     """
     wanted = {work.base.evaluation_digest}
-    for policy in work.policies:
+    for policy in work.every:
         wanted |= {policy.digest, policy.evaluation_digest}
     return [
         job
@@ -122,7 +130,7 @@ def obsolete_jobs(work: Work, observed: Observed, *, search_over: bool) -> list[
         if not job.deleting
         and (
             (job.revision != work.revision and job.digest not in wanted)
-            or (search_over and job.step == Step.TRAIN and not job.begun)
+            or ((search_over or job.digest in unasked) and job.step == Step.TRAIN and not job.begun)
         )
     ]
 
@@ -137,7 +145,7 @@ def base_task(portfolio: str, work: Work, observed: Observed) -> Task:
 def policy_tasks(portfolio: str, observed: Observed, policy: Policy) -> tuple[Task, Task]:
     """Return the evaluation and the training of a policy."""
     evidence = observed.evidence
-    trained = policy.digest in evidence.trained
+    trained = policy.is_trained(evidence.trained)
     evaluated = policy.evaluation_digest in evidence.results
     return (
         _task(
@@ -150,7 +158,16 @@ def policy_tasks(portfolio: str, observed: Observed, policy: Policy) -> tuple[Ta
             evaluated,
             waits=not trained,
         ),
-        _task(portfolio, observed, Step.TRAIN, policy, policy.digest, policy.record_key, trained),
+        _task(
+            portfolio,
+            observed,
+            Step.TRAIN,
+            policy,
+            policy.digest,
+            policy.record_key,
+            trained,
+            waits=bool(policy.mixture),  # for those that it is mixed of
+        ),
     )
 
 

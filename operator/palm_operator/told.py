@@ -14,7 +14,7 @@ from palm_operator.tasks import Task
 _SHOWN = 3
 _NOT_YET = ("WaitingForResults", "WaitingForKServe", "NotRequested")
 _ON_THE_WAY = (
-    "EvaluatingBasePolicy", "TrainingExtremes", "Training", "Evaluating",
+    "EvaluatingBasePolicy", "TrainingExtremes", "Training", "Retraining", "Evaluating",
     "WaitingForQuota", "WaitingForPreemptedWorkloads", "WaitingForAdmissionCheck",
     "PendingEvaluation", "WaitingForPodsReady", "Suspended",
 )  # fmt: skip

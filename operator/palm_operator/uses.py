@@ -48,7 +48,7 @@ def uses_of(portfolio: Portfolio, work: Work) -> Uses:
         work.revision,
         work.base.evaluation_digest,
         work.calibration_digest,
-        tuple((policy.digest, policy.evaluation_digest) for policy in work.policies),
+        tuple((policy.digest, policy.evaluation_digest) for policy in work.every),
     )
 
 

@@ -3,7 +3,9 @@
 Three stages, because each fixes the units of the next. Stage 0 evaluates the base policy: its
 samples give the affine maps of rewards without a stated range. Stage 1 trains the extreme
 policies: their payoff table freezes what weights mean. Stage 2 trains the others, at the weights
-of training units that belong to the grid's weight vectors.
+of training units that belong to the grid's weight vectors. With the oracle MOD it evaluates
+mixtures of the extremes instead; the policies that could be trained are known beside them
+(``mixing``).
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from palm_operator.requests import (
     Policy,
     affine_maps,
     base_evaluation,
+    mixtures_at,
     policies_at,
     revision_of,
     training_utilities,
@@ -42,6 +45,10 @@ class Work:
     policies: tuple[Policy, ...] = ()
     extremes: tuple[Policy, ...] = ()
     """The policies of e_1…e_d, in this order."""
+    fine_tuned: tuple[Policy, ...] = ()
+    """Where ``policies`` are mixed at decoding: the same weight vectors', trained."""
+    mixed: tuple[Policy, ...] = ()
+    """Where ``policies`` are to take the place of mixtures: those, as what else is known."""
     calibration_digest: str = ""
     calibration: Calibration | None = None
     """As frozen in S3; None until it is there."""
@@ -54,6 +61,18 @@ class Work:
     def weights(self) -> NDArray[np.float64]:
         """Return the grid as an array, shape ``(weights, d)``."""
         return np.array(self.grid)
+
+    @property
+    def every(self) -> tuple[Policy, ...]:
+        """Return every policy that matters, mixed or trained."""
+        found = {p.digest: p for p in (*self.policies, *self.fine_tuned, *self.mixed)}
+        return tuple(found.values())
+
+    @property
+    def served(self) -> "Work":
+        """Return the same of policies that can be served, the mixtures beside them."""
+        mixtures = tuple(policy for policy in self.policies if policy.mixture)
+        return replace(self, policies=self.fine_tuned, fine_tuned=(), mixed=mixtures)
 
     @property
     def is_determined(self) -> bool:
@@ -108,13 +127,22 @@ def _calibrated(
     if frozen is None:
         return _with_new_calibration(portfolio, evidence, work, extremes)
     rows = training_weights(weights=np.array(work.grid), scale=np.array(frozen.scale)).tolist()
-    places = (
+    places = [
         # Units of rewards do not change what a unit vector asks for, but rounding might.
         Place(index, weights, weights if max(weights) == 1.0 else tuple(row))
         for index, (weights, row) in enumerate(zip(work.grid, rows, strict=True))
-    )
+    ]
     policies = policies_at(portfolio, work.affine_maps or (), places)
-    return replace(work, calibration=frozen, policies=policies)
+    work = replace(work, calibration=frozen, policies=policies)
+    return _mixing(portfolio, work, places) if portfolio.spec.oracle.type == "MOD" else work
+
+
+def _mixing(portfolio: Portfolio, work: Work, places: list[Place]) -> Work:
+    """Return the work in which all but the extreme policies are mixed of those."""
+    inner = (place for place in places if max(place.weights) < 1.0)
+    mixtures = mixtures_at(portfolio, work.extremes, inner)
+    asked = _in_grid_order((*work.extremes, *mixtures))
+    return replace(work, policies=asked, fine_tuned=work.policies)
 
 
 def _with_new_calibration(

@@ -8,8 +8,10 @@ paired difference over prompts (neighbours are often the same policy up to noise
 
     python tests/bench/oracle.py [before] [after] [--weights 0,4,8] [--seed 0]
 
-``before`` are the settings of examples/arithmetic.yaml until oracle regret was measured, ``after``
-are those that the example has now. Results are kept below build/oracle/ and not made again.
+``before`` divides advantages by their group's standard deviation, as TRL does unless told
+otherwise: what is optimized is then not J_w, since KL is weighed against the spread of a group.
+``after`` are the settings of examples/arithmetic.yaml. Results are kept below build/oracle/ and not
+made again.
 """
 
 import argparse
@@ -72,6 +74,7 @@ BEFORE: dict[str, Any] = {
     "completions_per_prompt": 4,
     "learning_rate": 3e-4,
     "learning_rate_schedule": "Constant",
+    "advantage_scale": "Group",
 }
 
 
@@ -98,7 +101,7 @@ def weight_vectors() -> list[tuple[float, float]]:
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """Return what is tried: BEFORE, or what the example says now."""
+    """Return what is tried: BEFORE, or what the example says."""
     if name == "before":
         return BEFORE
     training = yaml.safe_load((ROOT / "examples" / "arithmetic.yaml").read_text())["spec"][
@@ -111,6 +114,7 @@ def settings_of(name: str) -> dict[str, Any]:
         "completions_per_prompt": training["completionsPerPrompt"],
         "learning_rate": float(training["learningRate"]),
         "learning_rate_schedule": training.get("learningRateSchedule", "Constant"),
+        "advantage_scale": training.get("advantageScale", "None"),
     }
 
 

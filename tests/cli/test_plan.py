@@ -57,6 +57,24 @@ def test_gpu_hours_come_from_the_annotation_or_the_option(portfolio: dict[str, A
     assert planned(portfolio, "--gpu-hours-per-call", "1/2")["gpu_hours"]["most"] == 17 / 2
 
 
+@pytest.mark.parametrize(
+    ("serving", "most"),
+    [({"maxPolicies": 5}, 7), ({"maxPolicies": 64}, 17), ({"mode": "None"}, 17)],
+)
+def test_mixing_at_decoding_costs_the_single_rewards_and_what_is_published(
+    portfolio: dict[str, Any], serving: dict[str, Any], most: int
+) -> None:
+    portfolio["spec"] |= {"oracle": {"type": "MOD"}, "serving": serving, "evaluation": {}}
+    portfolio["spec"]["search"] = {"mode": "Grid"}
+    plan = planned(portfolio, "--seeds", 0, "--gpu-hours-per-call", "2")
+    assert plan["oracle_calls"]["most"] == 17
+    assert plan["trainings"] == {"least": 2, "planned": most, "most": most}
+    assert plan["gpu_hours"]["most"] == 2 * most
+    assert plan["gpu_hours"]["expected"] is None
+    ran = palm("plan", "-f", "-", "--seeds", 0, stdin=json.dumps(portfolio))
+    assert f"2 to {most}" in ran.out
+
+
 @pytest.mark.parametrize("hours", ["many", "-1", "nan", 3, None])
 def test_hours_that_are_none_are_refused(portfolio: dict[str, Any], hours: Any) -> None:
     portfolio["metadata"]["annotations"] = {HOURS_ANNOTATION: hours}

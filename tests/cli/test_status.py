@@ -220,7 +220,13 @@ def test_a_failed_job_is_wrong_whatever_it_failed_of_and_progress_is_not(served)
     for reason in ("OracleCallFailed", "OracleCallOutOfMemory", "EvaluationInvalidData"):
         assert "Job's log" in (advice_of(reason) or "")
     assert "maxOracleCalls" in (advice_of("OracleCallLimitReached") or "")
-    for reason in ("Training", "Evaluating", "EvaluatingBasePolicy", "WaitingForResults"):
+    for reason in (
+        "Training",
+        "Retraining",
+        "Evaluating",
+        "EvaluatingBasePolicy",
+        "WaitingForResults",
+    ):
         assert advice_of(reason) is None
 
 

@@ -2,7 +2,7 @@
 """Wrong Portfolios: one change each, and what the refusal must name."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 ABSENT = object()
@@ -18,11 +18,15 @@ class Wrong:
     field: str
     value: str
     rule: str
+    beside: dict[str, Any] = field(default_factory=dict)
+    """Parts of the spec that it is wrong beside, and that are right alone."""
 
 
 def mutated(portfolio: dict[str, Any], wrong: Wrong) -> dict[str, Any]:
     """Return a copy with the change; folders on the way are made, ABSENT removes."""
     changed = copy.deepcopy(portfolio)
+    if wrong.beside:
+        changed["spec"] |= wrong.beside
     node: Any = changed
     for step in wrong.path[:-1]:
         node = node.setdefault(step, {}) if isinstance(node, dict) else node[step]
@@ -39,6 +43,10 @@ def _spec(name: str, path: str, to: Any, value: str, rule: str, *, field: str = 
     for step in steps:
         shown += f"[{step}]" if isinstance(step, int) else f".{step}"
     return Wrong(name, ("spec", *steps), to, field or shown, value, rule)
+
+
+def _mixing(wrong: Wrong) -> Wrong:
+    return replace(wrong, beside={"oracle": {"type": "MOD"}})
 
 
 _LABELS = "training.template.labels"
@@ -58,6 +66,10 @@ WRONG = (
     _spec("bucket alone", "baseModel.uri", "s3://palm", '"s3://palm"', "s3://bucket/key"),
     _spec("bucket in capitals", "prompts.train.uri", "s3://PALM/x.jsonl", '"s3://PALM/x.jsonl"', "lower-case"),
     _spec("full models on one server", "serving.mode", "SharedAdapters", '"SharedAdapters"', "needs spec.training.adapter.type LoRA"),
+    _spec("unknown oracle", "oracle.type", "Soup", '"Soup"', 'supported values: "FineTune", "MOD"'),
+    _mixing(_spec("mixing in vLLM", "evaluation.engine", "vLLM", '"vLLM"', "vLLM samples from one model")),
+    _mixing(_spec("mixing without a KL penalty", "training.klCoefficient", "0.00", '"0.00"', "with a KL penalty")),
+    _mixing(_spec("mixing with no part of a penalty", "training.klCoefficient", "0/8", '"0/8"', "with a KL penalty")),
     _spec("empty segment", "prompts.evaluation.uri", "s3://palm//x.jsonl", '"s3://palm//x.jsonl"', "without empty segments"),
     _spec("prompts on the web", "prompts.train.uri", "https://x/y", '"https://x/y"', "should match '^(s3|hf)://.+'"),
     _spec("prompts of a moving branch", "prompts.train.uri", "hf://datasets/a/b@main/x.parquet", '"hf://datasets/a/b@main/x.parquet"', "a branch moves"),

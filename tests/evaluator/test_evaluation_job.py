@@ -24,7 +24,7 @@ from palm.contract import (
     RewardFunction,
     StorageLocation,
 )
-from palm.evaluations import SamplesFile
+from palm.evaluations import MixedPolicy, SamplesFile
 from palm_evaluator.__main__ import chosen_engine
 from palm_store import S3Store
 from palm_store.job import InvalidRequest
@@ -96,6 +96,37 @@ def test_a_trained_policy_that_is_the_base_has_no_divergence_and_a_second_run_en
     assert again.returncode == 0
     assert "is evaluated already" in again.stdout
     assert "sampled" not in again.stdout
+
+
+@pytest.mark.model
+@pytest.mark.cluster
+def test_policies_are_fetched_checked_and_mixed_and_the_result_names_them(
+    cluster: Any, storage: StorageLocation
+) -> None:
+    store = upload_random_model(storage)
+    parts = ("c" * 32, "d" * 32)
+    request = evaluation_request(
+        storage,
+        policy="w1",
+        policy_digest=POLICY,
+        adapter=AdapterSettings(type="LoRA", rank=8),
+        mixture=tuple(MixedPolicy(policy_digest=part, weight=0.5) for part in parts),
+    )
+    commit_policy(store, parts[0], random_adapter(0))
+    missing = run_job("palm_evaluator", request, s3_environment(cluster))
+    assert missing.returncode == 64
+    assert f"policy {parts[1]}, of which w1 is mixed, is not trained" in missing.stderr
+    commit_policy(store, parts[1], random_adapter(1))
+    done = run_job("palm_evaluator", request, s3_environment(cluster))
+    assert done.returncode == 0, done.stderr
+    result = result_of(store, POLICY)
+    assert (result.engine, result.divergence.estimator) == ("Transformers", "exact")
+    assert result.divergence.mean > 0.01
+    provenance = result.provenance
+    assert provenance is not None
+    assert provenance.policy is None
+    assert provenance.mixture is not None
+    assert [source.uri.split("/")[-2] for source in provenance.mixture] == list(parts)
 
 
 @pytest.mark.cluster

@@ -31,16 +31,24 @@ def train(request: TrainingRequest) -> None:
 
 def evaluate(request: EvaluationRequest) -> None:
     store = S3Store(request.storage)
-    weights = None
-    if request.policy_digest is not None:
-        key = f"{artifacts.model_folder(request.policy_digest)}/weights.json"
-        content = store.read(key, max_bytes=10_000)
-        weights = tuple(json.loads(content or b""))
-    result = make_result(request, weights)
+    weights, loss = None, 0.0
+    if request.mixture is not None:
+        parts = [(part.weight, weights_of(store, part.policy_digest)) for part in request.mixture]
+        rows = [[share * weight for weight in vector] for share, vector in parts]
+        weights, loss = tuple(map(sum, zip(*rows, strict=True))), 0.02
+    elif request.policy_digest is not None:
+        weights = weights_of(store, request.policy_digest)
+    result = make_result(request, weights, loss=loss)
     store.write_if_absent(
         artifacts.evaluation_result(request.policy_digest, request.evaluation_digest),
         result.model_dump_json(by_alias=True).encode(),
     )
+
+
+def weights_of(store: S3Store, digest: str) -> tuple[float, ...]:
+    """What a policy was trained for."""
+    content = store.read(f"{artifacts.model_folder(digest)}/weights.json", max_bytes=10_000)
+    return tuple(json.loads(content or b""))
 
 
 if __name__ == "__main__":

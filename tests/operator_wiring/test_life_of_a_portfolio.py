@@ -72,6 +72,22 @@ def test_a_portfolio_is_trained_pruned_and_published(operator, tenant):
     assert tenant.condition("Ready")["status"] == "False"
 
 
+def test_with_mixing_the_survivors_are_fine_tuned_before_they_are_published(operator, tenant):
+    grid = {"strategy": "PALM", "mu": "0.5", "alpha": "0.1"}
+    tenant.apply(oracle={"type": "MOD"}, grid=grid)
+    tenant.eventually(lambda: published(tenant), seconds=180)
+    status, jobs = tenant.portfolio["status"], digests(tenant)
+    assert status["oracleCalls"]["summary"] == "15/15"
+    assert tenant.condition("Trained")["reason"] == "Retrained"
+    trained = {digest for step, digest in jobs if step == "train"}
+    assert 2 < len(trained) < 15
+    assert all(count == 1 for count in jobs.values())
+    services = {s["metadata"]["annotations"][names.ANNOTATION_POLICY_DIGEST]
+                for s in tenant.objects("inferenceservices")}  # fmt: skip
+    assert services <= trained
+    assert len(services) == status["portfolio"]["size"]
+
+
 def test_an_idle_operator_writes_nothing(operator, tenant):
     tenant.apply()
     tenant.eventually(lambda: published(tenant))

@@ -174,6 +174,7 @@ TABLE: dict[str, Change] = {
     "grid.size": grid(UNIFORM, size=5),
     "grid.seed": grid(RANDOM, seed=2),
     "grid.weights[][]": grid(LISTED, weights=[["0.25", "0.75"]]),
+    "oracle.type": Change(EVALUATIONS, {"oracle.type": "MOD"}),
     "search.mode": Change(SEARCH, {"search.mode": "Adaptive"}),
     "search.maxOracleCalls": Change(SEARCH, {"search.maxOracleCalls": 50}),
     "pruning.mu": Change(PRUNING, {"pruning.mu": "0.3"}),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -142,6 +143,37 @@ def test_kserve_down_refuses_changes_and_takes_nothing_from_what_serves(served, 
     served.apply()
     cluster.up(progress=lambda _: None)
     served.published()
+
+
+def test_kserves_controller_that_is_silent_is_named_while_the_old_servers_serve(served, cluster):
+    """Its webhooks are gone too, as where it was uninstalled: objects are taken, and lie there."""
+    before = {p["service"]: p["url"] for p in served.policies}
+    os.kill(pid_of(cluster, "kserve"), signal.SIGKILL)
+    kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
+    hooks = served.kubectl("get", kinds, "-o", "name").split()
+    served.kubectl("delete", *[hook for hook in hooks if "kserve" in hook])
+    try:
+        served.apply(seed=7)
+        served.eventually(
+            lambda: "does it run?" in served.condition("Published").get("message", "")
+        )
+        said = served.condition("Published")
+        assert said["status"] == "False"
+        assert re.match(
+            r"0 of 2 policies answer; w\d\d-\w{6}: KServe's controller", said["message"]
+        )
+        assert said["message"].endswith("keeps serving")
+        assert served.condition("Ready")["status"] == "True"
+        assert {p["service"]: p["url"] for p in served.policies} == before
+        assert all(ask(policy) == 200 for policy in served.policies)
+        served.apply()
+        served.published()
+    finally:
+        cluster.up(progress=lambda _: None)
+    served.eventually(
+        lambda: before.keys() == {s["metadata"]["name"] for s in served.objects("isvc")}
+    )
+    assert all(ask(policy) == 200 for policy in served.policies)
 
 
 def test_a_model_that_is_gone_from_s3_is_named_and_its_return_is_noticed(served):

@@ -5,7 +5,6 @@ with a file that the marker does not describe, it does not exist. Every upload h
 own, so that two Pods that train the same policy never mix their files.
 """
 
-import hashlib
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from palm.artifacts import CHECKPOINTS, checkpoint_marker, checkpoints, training_record
 from palm.errors import InvalidResult
 from palm.training_progress import Checkpoint, TrainingProgress
-from palm_store import ResultStore
+from palm_store import ResultStore, file_sha256
 from palm_store.store import local_files
 
 ABANDONED_AFTER = timedelta(days=30)
@@ -154,17 +153,12 @@ def remove_folder(store: ResultStore, folder: str) -> None:
 
 def sha256_of_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by its relative name."""
-    return {name: _sha256(path) for name, path in local_files(folder).items()}
+    return {name: file_sha256(path) for name, path in local_files(folder).items()}
 
 
 def now() -> datetime:
     """Return the time, in UTC."""
     return datetime.now(UTC)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _step(name: str) -> int:
