@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from palm_devcluster.components import COMPONENTS, Component
+from palm_devcluster.components import COMPONENTS, OPTIONAL, Component
 from palm_devcluster.golang import BuildError, Go, Progress, find_go
 from palm_devcluster.paths import cache_folder
 
@@ -27,7 +27,7 @@ Binaries = Mapping[str, Path]
 def find_binaries() -> dict[str, Path]:
     """Return the programs that are there without building: given or cached."""
     found: dict[str, Path] = {}
-    for component in COMPONENTS:
+    for component in (*COMPONENTS, *OPTIONAL):
         for name in component.binaries:
             for folder in (*_given_folders(), cached_folder(component)):
                 if os.access(folder / name, os.X_OK):

@@ -17,6 +17,7 @@ from rich.table import Table
 from palm_devcluster.addons import AddonError
 from palm_devcluster.build import ensure_binaries
 from palm_devcluster.cluster import STOP_ORDER, EmbeddedCluster
+from palm_devcluster.components import COMPONENTS, OPTIONAL
 from palm_devcluster.golang import BuildError
 from palm_devcluster.images import InvalidImageTable, load_images, table_path
 from palm_devcluster.paths import HOME_ENV, default_root
@@ -63,6 +64,9 @@ def up(
     kserve: Annotated[
         bool, typer.Option(help="Run KServe's controller; without it, nothing serves a model.")
     ] = True,
+    kueue: Annotated[
+        bool, typer.Option(help="Run Kueue's controller, which queues Jobs; built when first used.")
+    ] = False,
 ) -> None:
     """Start the cluster, or repair it; a healthy one is left as it is.
 
@@ -70,7 +74,7 @@ def up(
     otherwise from the cache, otherwise they are built with Go, which takes 10 to 30 minutes once.
     """
     with _failures():
-        _cluster(root, images, kserve=kserve).up(progress=_say)
+        _cluster(root, images, kserve=kserve, kueue=kueue).up(progress=_say)
 
 
 @app.command()
@@ -155,10 +159,13 @@ def images(
 
 
 @app.command()
-def build() -> None:
+def build(
+    kueue: Annotated[bool, typer.Option("--kueue", help="Kueue's controller too.")] = False,
+) -> None:
     """Only have the programs: find or build them, and print where they are."""
+    wanted = (*COMPONENTS, *OPTIONAL) if kueue else COMPONENTS
     with _failures():
-        for name, path in sorted(ensure_binaries(_say).items()):
+        for name, path in sorted(ensure_binaries(_say, wanted).items()):
             print(f"{name:24} {path}")
 
 
@@ -184,9 +191,10 @@ def main() -> None:
 
 
 def _cluster(
-    root: Path | None, images: Path | None = None, *, kserve: bool = True
+    root: Path | None, images: Path | None = None, *, kserve: bool = True, kueue: bool = False
 ) -> EmbeddedCluster:
-    return EmbeddedCluster(root.resolve() if root else default_root(), images, kserve)
+    folder = root.resolve() if root else default_root()
+    return EmbeddedCluster(folder, images, kserve=kserve, kueue=kueue)
 
 
 def _say(sentence: str) -> None:

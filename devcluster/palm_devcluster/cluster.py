@@ -8,12 +8,20 @@ from pathlib import Path
 
 from palm_devcluster import addons, controlplane, processes
 from palm_devcluster.build import Binaries, ensure_binaries, find_binaries, program
-from palm_devcluster.components import COMPONENTS, CRD_MODULES, KSERVE, KSERVE_MANIFESTS
+from palm_devcluster.components import (
+    COMPONENTS,
+    CRD_MODULES,
+    KSERVE,
+    KSERVE_MANIFESTS,
+    KUEUE,
+    KUEUE_MANIFESTS,
+)
 from palm_devcluster.controlplane import Layout
 from palm_devcluster.golang import Progress
 from palm_devcluster.images import load_images, table_path
 from palm_devcluster.kserve import component as kserve_component
 from palm_devcluster.kubeconfigs import write_kubeconfigs
+from palm_devcluster.kueue import component as kueue_component
 from palm_devcluster.node.stopping import stop_containers
 from palm_devcluster.paths import ClusterPaths
 from palm_devcluster.pki import Pki, ensure_pki
@@ -25,6 +33,7 @@ from palm_devcluster.state import LISTENERS, Ports, choose_ports, load_ports, sa
 # What calls others is stopped before what it calls; started in the opposite order.
 STOP_ORDER = (
     kserve_component.NAME,
+    kueue_component.NAME,
     "service-proxy",
     "node",
     "kube-scheduler",
@@ -33,6 +42,7 @@ STOP_ORDER = (
     "etcd",
     "s3",
 )
+_CONTROLLERS = {part.NAME: part for part in (kserve_component, kueue_component)}
 _CONTAINER_GRACE_S = 10.0
 
 
@@ -55,6 +65,7 @@ class EmbeddedCluster:
         root: The folder.
         images: Another table of image names; None takes the environment's or the built-in one.
         kserve: Whether ``up`` starts KServe's controller, or stops it where it runs.
+        kueue: The same of Kueue's; it is built only then.
         audited: Whether every change of an object and every S3 request is written down.
     """
 
@@ -62,6 +73,7 @@ class EmbeddedCluster:
     images: Path | None = None
     kserve: bool = True
     audited: bool = False
+    kueue: bool = False
 
     def up(self, progress: Progress = print) -> None:
         """Start what does not run, repair what is not healthy, leave the rest as it is.
@@ -69,21 +81,26 @@ class EmbeddedCluster:
         Raises:
             BuildError: A program could not be built.
             ComponentError: A component did not become healthy.
-            AddonError: The CRDs, or KServe's objects, could not be installed.
+            AddonError: The CRDs, or KServe's or Kueue's objects, could not be installed.
         """
         self._refuse_foreign_folder()
         wanted = [part for part in COMPONENTS if self.kserve or part is not KSERVE]
+        wanted += [KUEUE] if self.kueue else []
         binaries = ensure_binaries(progress, wanted)
         crds = addons.ensure_files(CRD_MODULES, progress)
-        (manifests,) = addons.ensure_files([KSERVE_MANIFESTS], progress)
+        kserve, kueue = addons.ensure_files([KSERVE_MANIFESTS, KUEUE_MANIFESTS], progress)
         self._paths.make_folders()
         with self._locked():
             startup = Startup(self._layout(binaries), progress)
             startup.control_plane(crds)
             if self.kserve:
-                startup.kserve(manifests)
+                startup.kserve(kserve)
             else:
-                startup.no_kserve(manifests)
+                startup.no_kserve(kserve)
+            if self.kueue:
+                startup.kueue(kueue)
+            else:
+                startup.no_kueue(kueue)
         names = ", ".join(startup.started)
         what = f"started {names}" if names else "nothing to do"
         progress(f"the cluster is healthy ({what}); kubeconfig: {self.kubeconfig}")
@@ -110,8 +127,7 @@ class EmbeddedCluster:
     def status(self) -> tuple[ComponentStatus, ...]:
         """Say of every component whether it runs and is healthy."""
         ports, binaries = load_ports(self._paths.state), find_binaries()
-        has_kserve = kserve_component.is_wanted(self._paths)
-        names = [n for n in reversed(STOP_ORDER) if has_kserve or n != kserve_component.NAME]
+        names = [name for name in reversed(STOP_ORDER) if self._has(name)]
         if ports is None or not self._paths.kubeconfig.is_file():
             return tuple(ComponentStatus(name, "stopped", None, ()) for name in names)
         layout = self._layout_of(ports, Pki(self._paths.pki), binaries)
@@ -210,6 +226,9 @@ class EmbeddedCluster:
         images = table_path(self.images).resolve()
         return Layout(self._paths, ports, pki, binaries, images, access, self.audited)
 
+    def _has(self, name: str) -> bool:
+        return name not in _CONTROLLERS or _CONTROLLERS[name].is_wanted(self._paths)
+
     def _component_status(self, layout: Layout, name: str) -> ComponentStatus:
         record = processes.read_record(self._paths, name)
         ports = tuple(int(getattr(layout.ports, port)) for port in LISTENERS[name])
@@ -217,8 +236,8 @@ class EmbeddedCluster:
             return ComponentStatus(name, "stopped", None, ports)
         if not processes.is_alive(record):
             return ComponentStatus(name, "dead", None, ports, f"pid {record.pid} has ended")
-        is_kserve = name == kserve_component.NAME
-        made = kserve_component.daemon if is_kserve else controlplane.BY_NAME[name]
+        is_controller = name in _CONTROLLERS
+        made = _CONTROLLERS[name].daemon if is_controller else controlplane.BY_NAME[name]
         trouble = made(layout).probe()
         if trouble is None and name == "node":
             trouble = addons.node_trouble(Path(layout.program("kubectl")), self.kubeconfig)

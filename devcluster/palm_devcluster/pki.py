@@ -1,5 +1,6 @@
 """The cluster's certificate authority, certificates and keys."""
 
+import base64
 import datetime
 import ipaddress
 from dataclasses import dataclass
@@ -47,8 +48,9 @@ _IDENTITIES = (
     _Identity("kube-scheduler", "system:kube-scheduler"),
     _Identity("kubelet-client", "kube-apiserver-kubelet-client"),
     _Identity("node", f"system:node:{NODE_NAME}", "system:nodes"),
-    # Its webhooks serve with it; the API server takes its caller for KServe's ServiceAccount.
+    # Webhooks serve with these two; the API server takes their callers for the ServiceAccounts.
     _Identity("kserve", "system:serviceaccount:kserve:kserve-controller-manager", serves=True),
+    _Identity("kueue", "system:serviceaccount:kueue-system:kueue-controller-manager", serves=True),
     _Identity("node-serving", f"system:node:{NODE_NAME}", "system:nodes", serves=True, calls=False),
 )
 
@@ -63,6 +65,11 @@ class Pki:
     def ca(self) -> Path:
         """The authority's certificate."""
         return self.folder / "ca.crt"
+
+    @property
+    def ca_bundle(self) -> str:
+        """The authority's certificate as webhook configurations take it: PEM in base64."""
+        return base64.b64encode(self.ca.read_bytes()).decode()
 
     def certificate(self, name: str) -> Path:
         """Return a certificate's file."""

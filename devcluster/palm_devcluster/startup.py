@@ -8,6 +8,7 @@ from palm_devcluster import addons, controlplane, processes
 from palm_devcluster.controlplane import Layout
 from palm_devcluster.golang import Progress
 from palm_devcluster.kserve import component as kserve
+from palm_devcluster.kueue import component as kueue
 from palm_devcluster.processes import Daemon
 
 _REPAIR_GRACE_S = 5.0
@@ -60,9 +61,29 @@ class Startup:
 
     def no_kserve(self, manifests: Path) -> None:
         """Stop KServe's controller where it runs, and take its webhooks away."""
-        if processes.stop(self.layout.paths, kserve.NAME, 10.0):
-            self.progress(f"stopped {kserve.NAME}")
+        self._stop(kserve.NAME)
         kserve.remove(self.layout, manifests)
+
+    def kueue(self, manifests: Path) -> None:
+        """Start Kueue's controller, its objects before it.
+
+        Raises:
+            ComponentError: It did not become healthy.
+            AddonError: Its objects could not be installed.
+        """
+        kueue.prepare(self.layout, manifests)
+        daemon = kueue.daemon(self.layout)
+        self._start(daemon)
+        self._wait(daemon)
+
+    def no_kueue(self, manifests: Path) -> None:
+        """Stop Kueue's controller where it runs, and take its webhooks away."""
+        self._stop(kueue.NAME)
+        kueue.remove(self.layout, manifests)
+
+    def _stop(self, name: str) -> None:
+        if processes.stop(self.layout.paths, name, 10.0):
+            self.progress(f"stopped {name}")
 
     def _start(self, daemon: Daemon) -> None:
         paths = self.layout.paths

@@ -28,6 +28,8 @@ class Ports:
     proxy: int = 0  # 0: chosen at the next ``up``
     kserve_webhooks: int = 0
     kserve_health: int = 0
+    kueue_webhooks: int = 0
+    kueue_health: int = 0
 
 
 # Which listeners belong to which process.
@@ -40,6 +42,7 @@ LISTENERS: Mapping[str, tuple[str, ...]] = {
     "node": ("node",),
     "service-proxy": ("proxy",),
     "kserve": ("kserve_webhooks", "kserve_health"),
+    "kueue": ("kueue_webhooks", "kueue_health"),
 }
 
 

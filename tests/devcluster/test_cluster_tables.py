@@ -81,7 +81,10 @@ def test_kubernetes_is_stamped_with_its_version_in_both_places():
         assert f"-X {package}.gitMinor=36" in flags
 
 
-@pytest.mark.parametrize("component", components.COMPONENTS, ids=lambda component: component.name)
+ALL = (*components.COMPONENTS, *components.OPTIONAL)
+
+
+@pytest.mark.parametrize("component", ALL, ids=lambda component: component.name)
 def test_a_wrapper_pins_the_version_that_the_table_names(component):
     text = (component.module / "go.mod").read_text()
     pinned = [line for line in text.splitlines() if line.strip().endswith(f"v{component.version}")]
@@ -140,10 +143,17 @@ def test_nothing_is_built_where_every_program_is_given(tmp_path, monkeypatch):
     assert said == []
 
 
+def test_kueue_is_built_only_where_it_is_asked_for(tmp_path, monkeypatch):
+    assert components.KUEUE not in components.COMPONENTS
+    monkeypatch.setenv("PALM_DEVCLUSTER_BIN", str(tmp_path))
+    (tmp_path / "kueue").touch(mode=0o755)
+    assert find_binaries()["kueue"] == tmp_path / "kueue"
+
+
 def test_ports_are_remembered_while_they_are_free():
     first = state.choose_ports(None, frozenset())
     assert state.choose_ports(first, frozenset()) == first
-    assert len(set(dataclasses.astuple(first))) == 10
+    assert len(set(dataclasses.astuple(first))) == 12
 
 
 def test_a_cluster_of_an_older_version_keeps_its_ports_and_gets_the_new_ones(tmp_path):

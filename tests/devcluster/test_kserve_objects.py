@@ -6,13 +6,14 @@ import pytest
 
 from palm_devcluster.addons import ensure_files
 from palm_devcluster.components import KSERVE_MANIFESTS
+from palm_devcluster.documents import read_documents
 from palm_devcluster.kserve import manifests
 
 
 @pytest.fixture(scope="module")
 def documents():
     (folder,) = ensure_files([KSERVE_MANIFESTS], print)
-    return manifests.read_documents(folder)
+    return read_documents(folder)
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,15 @@ import json
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import yaml
+
+from palm_devcluster.documents import WEBHOOKS, Json, called_on_loopback, namespace
 
 NAMESPACE = "kserve"
 ACCOUNT = "kserve-controller-manager"
 STORAGE_INITIALIZER = "kserve/storage-initializer:v0.20.0"
 
-Json = dict[str, Any]
-
-_WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _RUNTIME = Path(__file__).with_name("runtime.yaml")
 _SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -35,18 +33,6 @@ _CONFIGURATION: Mapping[str, Json] = {
 }
 
 
-def read_documents(folder: Path) -> list[Json]:
-    """Return every document of every YAML file in a folder."""
-    files = sorted(folder.glob("*.yaml"))
-    found = [d for file in files for d in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
-    return [document for document in found if document]
-
-
-def namespace() -> Json:
-    """Return KServe's namespace."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-
-
 def control_objects(documents: Iterable[Json], *, webhooks: str, ca: str) -> list[Json]:
     """Return what must be there before the controller starts.
 
@@ -56,12 +42,7 @@ def control_objects(documents: Iterable[Json], *, webhooks: str, ca: str) -> lis
         ca: The authority of its certificate, PEM in base64.
     """
     wanted = [deepcopy(document) for document in documents if document["kind"] != "Secret"]
-    return [namespace(), *(_changed(d, webhooks=webhooks, ca=ca) for d in wanted)]
-
-
-def webhook_names(documents: Iterable[Json]) -> list[str]:
-    """Return ``kind/name`` of every webhook configuration."""
-    return [f"{d['kind']}/{d['metadata']['name']}" for d in documents if d["kind"] in _WEBHOOKS]
+    return [namespace(NAMESPACE), *(_changed(d, webhooks=webhooks, ca=ca) for d in wanted)]
 
 
 def serving_runtimes() -> list[Json]:
@@ -72,10 +53,9 @@ def serving_runtimes() -> list[Json]:
 def _changed(document: Json, *, webhooks: str, ca: str) -> Json:
     kind, metadata = document["kind"], document["metadata"]
     metadata.pop("creationTimestamp", None)
-    if kind in _WEBHOOKS:
+    if kind in WEBHOOKS:
         for webhook in document["webhooks"]:
-            path = webhook["clientConfig"]["service"]["path"]
-            webhook["clientConfig"] = {"url": f"{webhooks}{path}", "caBundle": ca}
+            called_on_loopback(webhook, server=webhooks, ca=ca)
     elif kind == "ConfigMap":
         document["data"] = _configured(document["data"])
     elif kind == "ServiceAccount":
