@@ -85,8 +85,11 @@ def _standing(job: Job, pods: Sequence[JobPod], around: Surroundings) -> Job:
     if job.state != "Active" or job.begun:
         return job
     waiting = [pod for pod in pods if pod.ending is None]
-    if waiting and job.waiting_since is not None:
-        job = replace(job, waiting_since=max(job.waiting_since, waiting[-1].created))
+    later = [pod.created for pod in waiting[-1:]]
+    if found := (around.workloads or {}).get(job.uid):
+        later += queue_standing.turns(found)
+    if job.waiting_since is not None:
+        job = replace(job, waiting_since=max([job.waiting_since, *later]))
     return replace(job, hindrance=_hindrance(job, waiting, around))
 
 

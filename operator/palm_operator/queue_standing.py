@@ -6,16 +6,19 @@ the message tells them apart.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from palm_operator.job_pods import Hindrance, one_line
 from palm_operator.names import LABEL_KUEUE_JOB_UID
+from palm_operator.times import parsed
 
 _FOR_GOOD = ("ExceedsMaxQuota", "Misconfigured", "Deactivated", "Rejected")
 _KNOWN = (
     *_FOR_GOOD, "WaitingForQuota", "NoMatchingFlavor", "TopologyPlacementFailed",
     "WaitingForPreemptedWorkloads", "PendingEvaluation", "WaitingForPodsReady",
 )  # fmt: skip
+_TURNS = ("Evicted", "Requeued")
 _UNTOLD = Hindrance(
     "WaitingForQuota", "Kueue has not said yet when it will admit it: does its controller run?"
 )
@@ -49,6 +52,13 @@ def hindrance(body: Mapping[str, Any]) -> Hindrance | None:
         return _UNTOLD
     reason, why = _reason(reserved), _message(reserved)
     return Hindrance(reason, why or reason, is_final=reason in _FOR_GOOD)
+
+
+def turns(body: Mapping[str, Any]) -> list[datetime]:
+    """Return when a Workload's wait began anew: evicted, or active again after it was not."""
+    conditions = (body.get("status") or {}).get("conditions") or []
+    times = [c.get("lastTransitionTime") for c in conditions if c.get("type") in _TURNS]
+    return [parsed(str(text)) for text in times if text]
 
 
 def _rejected(status: Mapping[str, Any]) -> Hindrance | None:

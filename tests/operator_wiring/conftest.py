@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,16 @@ FAKE_IMAGE = Path(__file__).with_name("fake_image.py")
 BUCKET = "wiring"
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
-    """A cluster of its own, whose image table has an image that trains nothing."""
-    folder = tmp_path_factory.mktemp("wiring")
+@contextmanager
+def quick_cluster(folder: Path, *, kueue: bool = False) -> Iterator[EmbeddedCluster]:
+    """A cluster whose image table has an image that trains nothing."""
     # The image table is no search path, and PYTHONPATH does not reach Pods.
     start = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import runpy; " + (
         f"runpy.run_path({str(FAKE_IMAGE)!r}, run_name='__main__')"
     )
     table = folder / "images.yaml"
     table.write_text(yaml.safe_dump({"images": {"fake-image": ["{bin}/python", "-c", start]}}))
-    made = EmbeddedCluster(folder / "cluster", images=table, kserve=False)
+    made = EmbeddedCluster(folder / "cluster", images=table, kserve=False, kueue=kueue)
     try:
         made.up()
         made.create_bucket(BUCKET)
@@ -41,6 +41,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluste
         yield made
     finally:
         made.down(purge=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
+    """A cluster of its own for all of this folder."""
+    with quick_cluster(tmp_path_factory.mktemp("wiring")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

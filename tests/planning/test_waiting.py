@@ -192,6 +192,18 @@ def test_a_new_pod_starts_the_clock_anew():
     assert stands.waiting_since == later
 
 
+def test_a_workload_that_is_active_again_starts_the_clock_anew():
+    """Who was suspended for a week before its turn came has not waited for a week."""
+    later = NOW + timedelta(days=7)
+    conditions = [
+        {"type": "QuotaReserved", "status": "False", "lastTransitionTime": STAMP},
+        {"type": "Requeued", "status": "True", "lastTransitionTime": stamp(later)},
+    ]
+    around = Surroundings(workloads={"j": {"metadata": {}, "status": {"conditions": conditions}}})
+    (stands,) = stand([job(body_of(spec={"suspend": True}), portfolio_uid=UID)], around)
+    assert stands.waiting_since == later
+
+
 def begun(**spec) -> World:
     """A world whose first Jobs were made and wait for a place."""
     world = World(body=portfolio_body(**spec))
