@@ -97,6 +97,12 @@ wrong-watches: setup ## Expired, missed, refused and silent: recovery from each,
 	@$(BIN)/palm-devcluster build
 	@$(BIN)/python tests/faults/wrong_watches.py
 
+.PHONY: scenarios
+scenarios: setup ## Sixteen ways in which a year on a cluster goes wrong; Kueue's controller is built first (~20 min)
+	@$(BIN)/palm-devcluster build --kueue
+	@$(BIN)/python -m palm_trainer.toy
+	@$(BIN)/python tests/scenarios/run.py
+
 random-walks: setup ## Users, Jobs, others and faults in any order, thousands of steps (~10 min)
 	@$(BIN)/palm-devcluster build
 	@PALM_WALKS=300 $(BIN)/pytest -q -s tests/faults/test_random_walks.py
