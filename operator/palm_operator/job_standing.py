@@ -88,6 +88,7 @@ def _standing(job: Job, pods: Sequence[JobPod], around: Surroundings) -> Job:
     later = [pod.created for pod in waiting[-1:]]
     if found := (around.workloads or {}).get(job.uid):
         later += queue_standing.turns(found)
+        job = replace(job, resuming=job.resuming or queue_standing.is_resuming(found))
     if job.waiting_since is not None:
         job = replace(job, waiting_since=max([job.waiting_since, *later]))
     return replace(job, hindrance=_hindrance(job, waiting, around))
@@ -117,6 +118,8 @@ def _hindrance(job: Job, pods: Sequence[JobPod], around: Surroundings) -> Hindra
 
 def _waited(job: Job, now: datetime) -> float:
     """Return for how many seconds a Job has waited to run; 0 where it does not."""
-    if job.state != "Active" or job.begun or job.deleting or job.held or job.waiting_since is None:
+    if job.state != "Active" or job.begun or job.deleting or job.held or job.resuming:
+        return 0.0
+    if job.waiting_since is None:
         return 0.0
     return max((now - job.waiting_since) / timedelta(seconds=1), 0.0)

@@ -59,6 +59,8 @@ class Job:
     """Whether the operator suspended it."""
     queued: bool = False
     """Whether it is meant for a queue of Kueue."""
+    resuming: bool = False
+    """Whether it was resumed and nobody has taken that up yet: since when it waits is not known."""
 
     @property
     def is_held_up(self) -> bool:
@@ -169,6 +171,7 @@ def job(body: Mapping[str, Any], *, portfolio_uid: str) -> Job:
         waiting_since=_waiting_since(body),
         held=names.ANNOTATION_SUSPENDED in (metadata.get("annotations") or {}),
         queued=names.LABEL_KUEUE_QUEUE in labels,
+        resuming=_is_resuming(body),
     )
 
 
@@ -179,6 +182,13 @@ def _waiting_since(body: Mapping[str, Any]) -> datetime | None:
         if condition.get("type") == "Suspended":
             times.append(condition.get("lastTransitionTime"))
     return max((parsed(text) for text in times if text), default=None)
+
+
+def _is_resuming(body: Mapping[str, Any]) -> bool:
+    """Say whether the Job controller still calls a Job suspended that is not any more."""
+    conditions = (body.get("status") or {}).get("conditions") or []
+    was = any(c.get("type") == "Suspended" and c.get("status") == "True" for c in conditions)
+    return was and not (body.get("spec") or {}).get("suspend")
 
 
 def service(

@@ -61,6 +61,20 @@ def turns(body: Mapping[str, Any]) -> list[datetime]:
     return [parsed(str(text)) for text in times if text]
 
 
+def is_resuming(body: Mapping[str, Any]) -> bool:
+    """Say whether a Workload is active again and Kueue has not put it back into its queue yet.
+
+    As Kueue v0.19 does it: ``pkg/controller/core/workload_controller.go``, ``Reconcile``.
+    """
+    if (body.get("spec") or {}).get("active") is False:
+        return False
+    conditions = (body.get("status") or {}).get("conditions") or []
+    return any(
+        (c.get("type"), c.get("status"), c.get("reason")) == ("Requeued", "False", "Deactivated")
+        for c in conditions
+    )
+
+
 def _rejected(status: Mapping[str, Any]) -> Hindrance | None:
     for check in status.get("admissionChecks") or []:
         if check.get("state") == "Rejected":

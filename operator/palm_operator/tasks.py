@@ -112,8 +112,8 @@ def obsolete_jobs(
 ) -> list[Job]:
     """Return unfinished Jobs that make nothing that is still needed.
 
-    They are of an earlier revision; or no further oracle call is wanted, or not theirs, and no Pod
-    of theirs has run yet. A Job that runs is let finish: what it makes is of use for ever.
+    They are of an earlier revision; or no further oracle call is wanted, or not theirs, and they
+    have not begun. What is begun is let finish: what it makes is of use for ever.
 
     Args:
         work: The policies that matter.
@@ -130,9 +130,18 @@ def obsolete_jobs(
         if not job.deleting
         and (
             (job.revision != work.revision and job.digest not in wanted)
-            or ((search_over or job.digest in unasked) and job.step == Step.TRAIN and not job.begun)
+            or (
+                (search_over or job.digest in unasked)
+                and job.step == Step.TRAIN
+                and not _is_begun(job, observed)
+            )
         )
     ]
+
+
+def _is_begun(job: Job, observed: Observed) -> bool:
+    """Say whether a training has begun; its Job forgets it with the Pod that was taken from it."""
+    return job.begun or job.digest in observed.progress
 
 
 def base_task(portfolio: str, work: Work, observed: Observed) -> Task:

@@ -29,27 +29,28 @@ class TrainingObserver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stores, self._keep, self._clock = stores, every * _SHARE, clock
-        self._known: dict[str, tuple[float, TrainingProgress | None]] = {}
+        # By digest, and whether its Job runs: what begins to run is looked at anew.
+        self._known: dict[tuple[str, bool], tuple[float, TrainingProgress | None]] = {}
 
     async def progress(
         self, location: StorageLocation, jobs: Iterable[Job]
     ) -> dict[str, TrainingProgress]:
-        """Return how far the trainings are that run, by policy digest.
+        """Return how far the trainings are that run or wait to go on, by policy digest.
 
         Whatever goes wrong is no reason to do anything else than not to know it.
         """
-        running = {job.digest for job in jobs if _is_training(job)}
+        asked = {(job.digest, job.begun) for job in jobs if _is_training(job)}
         gate = asyncio.Semaphore(_READS_AT_ONCE)
 
-        async def look(digest: str) -> None:
+        async def look(question: tuple[str, bool]) -> None:
             async with gate:
-                found = await asyncio.to_thread(self._read, location, digest)
-                self._known[digest] = (self._clock() + self._keep, found)
+                found = await asyncio.to_thread(self._read, location, question[0])
+                self._known[question] = (self._clock() + self._keep, found)
 
         now = self._clock()
-        self._known = {d: known for d, known in self._known.items() if known[0] > now}
-        await asyncio.gather(*(look(d) for d in sorted(running) if d not in self._known))
-        told = {digest: self._known[digest][1] for digest in running}
+        self._known = {q: known for q, known in self._known.items() if known[0] > now}
+        await asyncio.gather(*(look(q) for q in sorted(asked) if q not in self._known))
+        told = {question[0]: self._known[question][1] for question in sorted(asked)}
         return {digest: progress for digest, progress in told.items() if progress is not None}
 
     def _read(self, location: StorageLocation, digest: str) -> TrainingProgress | None:
@@ -63,4 +64,4 @@ class TrainingObserver:
 
 
 def _is_training(job: Job) -> bool:
-    return job.owned and job.begun and job.state == "Active" and job.step == Step.TRAIN
+    return job.owned and job.state == "Active" and job.step == Step.TRAIN

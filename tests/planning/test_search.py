@@ -5,6 +5,7 @@ be held against the truth.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 
 from builders import World, portfolio_body, request_of
 from palm.contract import TrainingRequest
+from palm.training_progress import TrainingProgress
 from palm_operator.names import Step
+from palm_operator.planner import plan
+from palm_operator.times import stamp
 
 SEVENTEEN = {"strategy": "PALM", "mu": "8/30", "alpha": "0.2"}
 ROUNDING = 5e-4  # numbers of the status have four digits
@@ -393,6 +397,26 @@ def test_once_certified_what_waits_for_a_place_is_withdrawn_and_what_runs_is_let
             world.run()
             assert len(trained(world)) == 2
         assert world.condition("GuaranteeHeld")["status"] == "True"
+
+
+def test_a_disrupted_training_is_not_withdrawn_although_its_job_forgot_that_it_ran():
+    """A Pod that was taken away counts nowhere in the Job's status; its checkpoint is in S3."""
+    world = searching("Adaptive", mu="0.01", training={"parallelism": 1})
+    name = extremes_and(world, running=False)
+    world.body["spec"]["pruning"] = {"mu": "0.9"}
+    digest = request_of(world.jobs[name]).policy_digest
+    told = TrainingProgress(
+        policy="w", policy_digest=digest, step=12, steps=100, rewards={}, checkpoint_step=10,
+        updated=stamp(world.now),
+    )  # fmt: skip
+
+    def withdrawn(progress) -> list[str]:
+        seen = replace(world.observed, progress=progress)
+        decided = plan(world.portfolio, seen, world.settings, now=world.now)
+        return [child.name for child in decided.deletes]
+
+    assert withdrawn({}) == [name]
+    assert withdrawn({digest: told}) == []
 
 
 def test_what_another_portfolio_trained_is_evidence():

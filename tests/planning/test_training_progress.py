@@ -73,11 +73,23 @@ def test_a_running_training_is_read_once_per_resync() -> None:
     assert store.reads == 3
 
 
-def test_what_does_not_run_is_not_read() -> None:
+def test_a_training_that_waits_is_read_too_and_anew_once_it_runs() -> None:
+    """It may wait to go on: its Job does not say so once its Pod is gone."""
+    store = CountingStore()
+    observer = TrainingObserver(lambda _: store, every=300)
+    waiting = replace(JOB, begun=False)
+    assert observed(observer, waiting) == {}
+    assert observed(observer, waiting) == {}
+    assert store.reads == 1
+    told_by(store, progress().model_dump_json(by_alias=True).encode())
+    assert observed(observer, JOB) == {DIGEST: progress()}
+    assert store.reads == 2
+
+
+def test_what_does_not_train_is_not_read() -> None:
     store = CountingStore()
     observer = TrainingObserver(lambda _: store, every=300)
     others = [
-        replace(JOB, begun=False),
         replace(JOB, state="Complete"),
         replace(JOB, owned=False),
         replace(JOB, step=Step.EVALUATE.value),

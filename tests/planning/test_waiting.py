@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from builders import NOW, UID, World, portfolio_body
+from builders import NOW, UID, World, make_portfolio, portfolio_body
 from palm_operator.job_pods import Hindrance, JobPod, job_pod
-from palm_operator.job_standing import Surroundings, refused_pods, stand
-from palm_operator.observed import job
+from palm_operator.job_standing import Surroundings, refused_pods, stand, with_deadlines
+from palm_operator.observed import Observed, job
 from palm_operator.queue_standing import hindrance
 from palm_operator.refusals import Refusal, refusal
 from palm_operator.times import stamp
@@ -202,6 +202,40 @@ def test_a_workload_that_is_active_again_starts_the_clock_anew():
     around = Surroundings(workloads={"j": {"metadata": {}, "status": {"conditions": conditions}}})
     (stands,) = stand([job(body_of(spec={"suspend": True}), portfolio_uid=UID)], around)
     assert stands.waiting_since == later
+
+
+WEEK = timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("spec", "conditions", "workload_conditions", "has_waited"),
+    [
+        # Resumed, and the Job controller has not taken it up yet.
+        ({"suspend": False}, [("Suspended", "True", "JobSuspended")], None, False),
+        ({"suspend": False}, [], None, True),
+        # Its Workload is active again, and Kueue has not put it back into its queue yet.
+        ({"suspend": True}, [("Suspended", "True", "JobSuspended")],
+         [("Evicted", "True", "Deactivated"), ("Requeued", "False", "Deactivated")], False),
+        ({"suspend": True}, [("Suspended", "True", "JobSuspended")],
+         [("QuotaReserved", "False", "Pending")], True),
+    ],
+)  # fmt: skip
+def test_nobody_is_overdue_in_the_moment_of_being_resumed(
+    spec, conditions, workload_conditions, has_waited
+):
+    def listed(found):
+        return [{"type": t, "status": s, "reason": r, "lastTransitionTime": STAMP}
+                for t, s, r in found]  # fmt: skip
+
+    workloads = None
+    if workload_conditions is not None:
+        status = {"conditions": listed(workload_conditions)}
+        workloads = {"j": {"metadata": {}, "spec": {"active": True}, "status": status}}
+    body = body_of(spec=spec, status={"conditions": listed(conditions)})
+    seen = stand([job(body, portfolio_uid=UID)], Surroundings(workloads=workloads))
+    portfolio = make_portfolio(training={"pendingDeadlineSeconds": 600})
+    (found,) = with_deadlines(portfolio, Observed(jobs=seen), now=NOW + WEEK).jobs
+    assert (found.overdue_after == 600) is has_waited
 
 
 def begun(**spec) -> World:
