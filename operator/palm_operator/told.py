@@ -116,7 +116,7 @@ def _is_news(condition: Condition, before: tuple[Truth, str] | None) -> bool:
     if status != "True" and reason == "WaitingForResults":
         return False
     if before is None:
-        return status == "True" or (kind == "Accepted" and status == "False")
+        return status == "True" or _is_warning(condition)
     # Ready repeats the reasons of others while it is False.
     compared = before[0] if kind == "Ready" else before
     return compared != (status if kind == "Ready" else (status, reason))

@@ -10,6 +10,7 @@ from builders import NOW, World, portfolio_body
 from palm_operator.cluster import ClusterUnavailable
 from palm_operator.plan import troubled
 from palm_operator.recorder import Recorder
+from palm_operator.refusals import Refusal
 from palm_operator.status import Event
 
 BODY = {"metadata": {"name": "assistant", "namespace": "ml", "uid": "u"}}
@@ -159,3 +160,15 @@ def test_an_event_that_is_refused_is_no_failure(clock):
     cluster = Told(refuses=True)
     record(cluster, clock, Event("Normal", "A", "a"))
     assert cluster.made == []
+
+
+def test_a_job_that_is_refused_from_the_start_is_told_once():
+    """Before it nothing was said of training: there was nothing to compare with."""
+    world = World()
+    (made,) = world.planned().creates
+    name = made["metadata"]["name"]
+    world.job_refusals = {name: Refusal("QuotaExceeded", "exceeded quota: few", "raise it")}
+    told = [event for _ in range(4) for event in world.step().events]
+    (trouble,) = [event for event in told if event.reason == "QuotaExceeded"]
+    assert trouble.type == "Warning"
+    assert name in trouble.message
