@@ -39,7 +39,7 @@ _SECONDS = 600.0
 _PER_POLICY: dict[str, Any] = {"mode": "PerPolicy"}
 _SHARED: dict[str, Any] = {"mode": "SharedAdapters"}
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=120)
 
 
 @dataclass(frozen=True)
