@@ -134,6 +134,8 @@ class Proxy:
             connector=aiohttp.TCPConnector(ssl=self._context, limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             auto_decompress=False,
+            # What has no body has no type either: the API server refuses a wrong one with 415.
+            skip_auto_headers=["Content-Type"],
         )
         application = web.Application(client_max_size=16 * 1024**2)
         application.router.add_route("*", "/{path:.*}", self._passed)
