@@ -37,8 +37,7 @@ class Startup:
         self._start(etcd)
         self._start(s3)
         self._wait(etcd)
-        self._start(api)
-        self._wait(api)
+        self._run(api)
         for daemon in callers:
             self._start(daemon)
         self._install_crds(crds)
@@ -54,9 +53,7 @@ class Startup:
             AddonError: Its objects could not be installed.
         """
         kserve.prepare(self.layout, manifests)
-        daemon = kserve.daemon(self.layout)
-        self._start(daemon)
-        self._wait(daemon)
+        self._run(kserve.daemon(self.layout))
         kserve.finish(self.layout)
 
     def no_kserve(self, manifests: Path) -> None:
@@ -72,9 +69,7 @@ class Startup:
             AddonError: Its objects could not be installed.
         """
         kueue.prepare(self.layout, manifests)
-        daemon = kueue.daemon(self.layout)
-        self._start(daemon)
-        self._wait(daemon)
+        self._run(kueue.daemon(self.layout))
 
     def no_kueue(self, manifests: Path) -> None:
         """Stop Kueue's controller where it runs, and take its webhooks away."""
@@ -84,6 +79,10 @@ class Startup:
     def _stop(self, name: str) -> None:
         if processes.stop(self.layout.paths, name, 10.0):
             self.progress(f"stopped {name}")
+
+    def _run(self, daemon: Daemon) -> None:
+        self._start(daemon)
+        self._wait(daemon)
 
     def _start(self, daemon: Daemon) -> None:
         paths = self.layout.paths

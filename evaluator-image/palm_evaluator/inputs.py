@@ -77,19 +77,18 @@ def fetched_inputs(request: EvaluationRequest, store: ResultStore, folder: Path)
 
     scorers = _scorers(request, model_files)
     models = {name: folder_source(name, path) for name, path in folders.items()}
-    folders_of, sources = [path for path, _ in policies], [source for _, source in policies]
-    is_mixed = request.mixture is not None
+    # Of a mixture all are mixed; else there is one at most.
+    mixed = policies if request.mixture is not None else []
+    policy, source = policies[0] if policies and not mixed else (None, None)
     known = provenance(
         request,
         base_model=folder_source(request.base_model, base),
-        policy=sources[0] if sources and not is_mixed else None,
-        mixture=tuple(sources) if is_mixed else None,
+        policy=source,
+        mixture=tuple(part for _, part in mixed) or None,
         prompts=prompts_source(request.prompts.uri, prompts),
         rewards=reward_sources(request.rewards, models),
     )
-    if is_mixed:
-        return Inputs(base, None, prompts, scorers, known, mixture=tuple(folders_of))
-    return Inputs(base, folders_of[0] if folders_of else None, prompts, scorers, known)
+    return Inputs(base, policy, prompts, scorers, known, mixture=tuple(path for path, _ in mixed))
 
 
 def check_prompts(request: EvaluationRequest, prompts: list[Prompt]) -> None:
@@ -145,34 +144,34 @@ def _policy(
 ) -> tuple[Path, Source]:
     """Download a policy and hold every file against the record of its training."""
     record = _record(request, store, digest)
-    subject = _subject(request, digest)
+    name = _shown(request, digest)
     store.download_folder(model_folder(digest), folder)
-    for name, expected in record.files.items():
-        path = folder / name
+    for file, expected in record.files.items():
+        path = folder / file
         if not path.is_file() or file_sha256(path) != expected:
             raise InvalidResult(
-                f"{name} of {subject} is not the file that was trained: "
+                f"{file} of policy {name} is not the file that was trained: "
                 f"{'its SHA-256 differs from the record' if path.is_file() else 'it is not there'}"
             )
     if request.adapter is not None:
-        check_adapter(folder, request.adapter, policy=subject.removeprefix("policy "))
+        check_adapter(folder, request.adapter, policy=name)
     where = uri(request.storage, model_folder(digest))
     return folder, Source(uri=where, sha256=files_sha256(record.files))
 
 
-def _subject(request: EvaluationRequest, digest: str) -> str:
+def _shown(request: EvaluationRequest, digest: str) -> str:
     """Return a policy for people: the one of the request, or one that it is mixed of."""
     if request.mixture is None:
-        return f"policy {request.policy}"
-    return f"policy {digest}, of which {request.policy} is mixed,"
+        return request.policy
+    return f"{digest}, of which {request.policy} is mixed,"
 
 
 def _record(request: EvaluationRequest, store: ResultStore, digest: str) -> TrainingRecord:
     content = store.read(training_record(digest), max_bytes=_MAX_RECORD_BYTES)
     where = uri(request.storage, training_record(digest))
     if content is None:
-        subject = _subject(request, digest)
-        raise InvalidRequest(f"{subject} is not trained: there is no {where}")
+        name = _shown(request, digest)
+        raise InvalidRequest(f"policy {name} is not trained: there is no {where}")
     try:
         record = TrainingRecord.model_validate_json(content)
     except ValueError:

@@ -29,7 +29,7 @@ from palm_operator.refusals import Refusal, refusal, storage_trouble
 from palm_operator.requests import storage_location
 from palm_operator.services import ServiceObserver
 from palm_operator.settings import Settings
-from palm_operator.times import earliest
+from palm_operator.times import earliest, stamp
 from palm_operator.training_progress import TrainingObserver
 
 logger = logging.getLogger(__name__)
@@ -262,7 +262,7 @@ class Reconciler:
         if any(c.get("reason") == "InvalidSpec" and c.get("message") == message
                for c in conditions):  # fmt: skip
             return
-        stamp = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        when = stamp(self._clock())
         said = [
             {
                 "type": kind,
@@ -270,7 +270,7 @@ class Reconciler:
                 "reason": "InvalidSpec",
                 "message": message,
                 "observedGeneration": body["metadata"].get("generation", 1),
-                "lastTransitionTime": stamp,
+                "lastTransitionTime": when,
             }
             for kind, truth in (("Accepted", "False"), ("Ready", "False"), ("Stalled", "True"))
         ]

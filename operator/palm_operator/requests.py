@@ -30,6 +30,7 @@ from palm.policies import (
 from palm.rational import parse_decimal
 from palm_operator.api import Portfolio, PortfolioSpec
 from palm_operator.api_rewards import Reward
+from palm_operator.names import Step
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ class Policy:
         if self.mixture:
             return all(part.policy_digest in trained for part in self.mixture)
         return self.digest in trained
+
+    @property
+    def oracle_call(self) -> tuple[Step, str]:
+        """Return step and digest of what answers its weight vector: a mixture is only evaluated."""
+        if self.mixture:
+            return Step.EVALUATE, self.evaluation_digest
+        return Step.TRAIN, self.digest
 
     @property
     def is_extreme(self) -> bool:
@@ -234,16 +242,7 @@ def _policy(source: _Source, maps: tuple[AffineMap, ...], place: Place) -> Polic
         weights=place.training_weights,
         settings=spec.training.settings(),
     )
-    name = policy_name(place.index, digest)
-    request = _evaluation(source.portfolio, policy=name, digest=digest)
-    return Policy(
-        index=place.index,
-        name=name,
-        digest=digest,
-        evaluation_digest=request.evaluation_digest,
-        weights=place.weights,
-        training_weights=place.training_weights,
-    )
+    return _identified(source, place, digest)
 
 
 @lru_cache(maxsize=65_536)
@@ -253,7 +252,12 @@ def _mixed(source: _Source, extremes: tuple[str, ...], place: Place) -> Policy:
         for digest, weight in zip(extremes, place.training_weights, strict=True)
         if weight > 0
     )
-    digest = mixture_digest(mixture)
+    return _identified(source, place, mixture_digest(mixture), mixture)
+
+
+def _identified(
+    source: _Source, place: Place, digest: str, mixture: tuple[MixedPolicy, ...] = ()
+) -> Policy:
     name = policy_name(place.index, digest)
     request = _evaluation(source.portfolio, policy=name, digest=digest, mixture=mixture)
     return Policy(

@@ -180,15 +180,10 @@ def fates_of(portfolio: Portfolio, work: Work, observed: Observed) -> dict[int, 
     foreign, name = observed.foreign_names, portfolio.metadata.name
     fates: dict[int, Fate] = {}
     for policy in work.policies:
-        # An oracle call is a training; of a mixture, its evaluation.
-        step = Step.EVALUATE if policy.mixture else Step.TRAIN
-        is_there = (
-            policy.evaluation_digest in evidence.results
-            if policy.mixture
-            else policy.digest in evidence.trained
-        )
+        step, digest = policy.oracle_call
+        done = evidence.results if step is Step.EVALUATE else evidence.trained
         if (
-            is_there
+            digest in done
             or not made.isdisjoint((policy.digest, policy.evaluation_digest))
             or (foreign and job_name(name, step, policy.name) in foreign)
         ):

@@ -17,9 +17,7 @@ from palm_operator.api_status import (
     OracleCalls,
     Shortfall,
 )
-from palm_operator.names import Step
 from palm_operator.observed import Observed, Service
-from palm_operator.requests import Policy
 from palm_operator.search import Fate, Search
 from palm_operator.tasks import State, Task
 from palm_operator.times import stamp
@@ -103,16 +101,10 @@ def oracle_calls(search: Search, tasks: tuple[Task, ...], observed: Observed) ->
         running=len(running),
         succeeded=done,
         failed=search.count(Fate.FAILED),
-        reused=sum(not _made_here(policy, observed) for policy in evaluated),
+        reused=sum(not observed.jobs_of(*policy.oracle_call) for policy in evaluated),
         saved=search.saved,
         summary=f"{done}/{planned}",
     )
-
-
-def _made_here(policy: Policy, observed: Observed) -> bool:
-    if policy.mixture:
-        return bool(observed.jobs_of(Step.EVALUATE, policy.evaluation_digest))
-    return bool(observed.jobs_of(Step.TRAIN, policy.digest))
 
 
 def shortfall(epsilon: float | None, delta: float) -> Shortfall:

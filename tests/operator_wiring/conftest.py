@@ -22,6 +22,7 @@ from palm_store import S3Store
 ROOT = Path(__file__).parents[2]
 FAKE_IMAGE = Path(__file__).with_name("fake_image.py")
 BUCKET = "wiring"
+_ENDS = ("Complete", "Failed")
 
 
 @contextmanager
@@ -148,10 +149,36 @@ class Tenant:
         }
         self.kubectl("apply", "-f", "-", stdin=json.dumps(body))
 
-    def eventually(self, holds: Callable[[], Any], *, seconds: float = 300) -> Any:
+    def unfinished(self) -> dict[str, dict[str, Any]]:
+        """Every Job that has not ended, by name."""
+        return {
+            job["metadata"]["name"]: job
+            for job in self.objects("jobs")
+            if not [c for c in job["status"].get("conditions", []) if c["type"] in _ENDS]
+        }
+
+    def running(self) -> list[dict[str, Any]]:
+        """The Pods that run."""
+        return [p for p in self.objects("pods") if p["status"].get("phase") == "Running"]
+
+    def suspend(self, value: bool) -> None:
+        patch = json.dumps({"spec": {"suspend": value}})
+        self.kubectl("patch", "pfo", "assistant", "--type=merge", "-p", patch)
+
+    def eventually(
+        self, holds: Callable[[], Any], *, seconds: float = 300, through_stalls: bool = False
+    ) -> Any:
+        """Wait until something holds; what it was.
+
+        Args:
+            holds: Asked again and again.
+            seconds: How long at most.
+            through_stalls: Whether to wait on although a person would have to mend something.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            stalled = self.condition("Stalled")  # asked first: it may be what is waited for
+            # Asked first: it may be what is waited for.
+            stalled = not through_stalls and self.condition("Stalled")
             if found := holds():
                 return found
             if stalled:

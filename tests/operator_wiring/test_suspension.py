@@ -10,26 +10,6 @@ from palm_operator.names import ANNOTATION_PAUSED, ANNOTATION_SUSPENDED
 pytestmark = pytest.mark.cluster
 
 
-def suspend(tenant, value: bool) -> None:
-    patch = json.dumps({"spec": {"suspend": value}})
-    tenant.kubectl("patch", "pfo", "assistant", "--type=merge", "-p", patch)
-
-
-def unfinished(tenant) -> dict[str, dict]:
-    jobs = {j["metadata"]["name"]: j for j in tenant.objects("jobs")}
-    done = ("Complete", "Failed")
-    return {
-        name: job
-        for name, job in jobs.items()
-        if not [c for c in job["status"].get("conditions", []) if c["type"] in done]
-    }
-
-
-def running(tenant) -> list[str]:
-    pods = tenant.objects("pods")
-    return [p["metadata"]["name"] for p in pods if p["status"].get("phase") == "Running"]
-
-
 def reasons(tenant) -> list[str]:
     return [event["reason"] for event in tenant.objects("events")]
 
@@ -40,28 +20,28 @@ def published(tenant) -> bool:
 
 def test_jobs_that_run_are_suspended_and_continue_as_the_same_jobs(operator, tenant):
     tenant.apply(seconds=5)
-    tenant.eventually(lambda: running(tenant))
-    suspend(tenant, True)
+    tenant.eventually(lambda: tenant.running())
+    tenant.suspend(True)
     tenant.eventually(
         lambda: (
             tenant.condition("Suspended").get("status") == "True"
-            and not running(tenant)
-            and all(job["spec"]["suspend"] for job in unfinished(tenant).values())
+            and not tenant.running()
+            and all(job["spec"]["suspend"] for job in tenant.unfinished().values())
         )
     )
-    held = {name: job["metadata"]["uid"] for name, job in unfinished(tenant).items()}
+    held = {name: job["metadata"]["uid"] for name, job in tenant.unfinished().items()}
     assert held
     assert tenant.condition("Progressing")["reason"] == "Suspended"
     before = {j["metadata"]["name"] for j in tenant.objects("jobs")}
     time.sleep(5)  # several resyncs
     assert {j["metadata"]["name"] for j in tenant.objects("jobs")} == before
-    assert not running(tenant)
+    assert not tenant.running()
 
-    suspend(tenant, False)
+    tenant.suspend(False)
     tenant.eventually(lambda: len(tenant.objects("jobs")) > len(before))  # what follows begins
     jobs = {j["metadata"]["name"]: j for j in tenant.objects("jobs")}
     assert held.items() <= {name: job["metadata"]["uid"] for name, job in jobs.items()}.items()
-    assert not held.keys() & unfinished(tenant).keys()
+    assert not held.keys() & tenant.unfinished().keys()
     assert not [j for j in jobs.values() if ANNOTATION_SUSPENDED in j["metadata"]["annotations"]]
     assert {"Suspended", "Resumed"} <= set(reasons(tenant))
 
@@ -69,8 +49,8 @@ def test_jobs_that_run_are_suspended_and_continue_as_the_same_jobs(operator, ten
 def test_kueues_jobs_are_suspended_through_their_workloads(operator, tenant):
     """Kueue's part is played: the Workload that it would make of the Job."""
     tenant.apply(seconds=60, training={"parallelism": 1, "queueName": "gpus"})
-    tenant.eventually(lambda: running(tenant))
-    (job,) = unfinished(tenant).values()
+    tenant.eventually(lambda: tenant.running())
+    (job,) = tenant.unfinished().values()
     workload = {
         "apiVersion": "kueue.x-k8s.io/v1beta2",
         "kind": "Workload",
@@ -90,21 +70,21 @@ def test_kueues_jobs_are_suspended_through_their_workloads(operator, tenant):
     def live() -> dict:
         return json.loads(tenant.kubectl("get", "workload", "job-of-kueue", "-o", "json"))
 
-    suspend(tenant, True)
+    tenant.suspend(True)
     told = "Kueue has no Workload of"
     tenant.eventually(lambda: told in tenant.condition("Suspended").get("message", ""))
     tenant.kubectl("create", "-f", "-", stdin=json.dumps(workload))
     tenant.eventually(lambda: live()["spec"]["active"] is False)
     tenant.eventually(lambda: told not in tenant.condition("Suspended")["message"])
-    (job,) = unfinished(tenant).values()
+    (job,) = tenant.unfinished().values()
     assert not job["spec"]["suspend"]  # Kueue's to set
-    suspend(tenant, False)
+    tenant.suspend(False)
     tenant.eventually(lambda: live()["spec"]["active"] is True)
     tenant.eventually(
         lambda: (
             not [
                 j
-                for j in unfinished(tenant).values()
+                for j in tenant.unfinished().values()
                 if ANNOTATION_SUSPENDED in j["metadata"]["annotations"]
             ]
         )
@@ -133,8 +113,8 @@ def test_a_paused_portfolio_is_left_alone_and_says_so(operator, tenant):
 
 def test_the_operator_may_change_nothing_else_of_a_job(operator, tenant):
     tenant.apply(seconds=60)
-    tenant.eventually(lambda: unfinished(tenant))
-    name = sorted(unfinished(tenant))[0]
+    tenant.eventually(lambda: tenant.unfinished())
+    name = sorted(tenant.unfinished())[0]
     names = tenant.kubectl("get", "serviceaccounts", "-n", "palm-system", "-o", "name")
     service_account = next(n.split("/")[1] for n in names.split() if "palm" in n)
     as_operator = f"--as=system:serviceaccount:palm-system:{service_account}"

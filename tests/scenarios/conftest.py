@@ -1,7 +1,5 @@
 """The quick cluster of the wiring tests, with Kueue's own controller in it."""
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,8 +11,6 @@ from operator_wiring.conftest import kubectl as kubectl
 from operator_wiring.conftest import operator as operator
 from operator_wiring.conftest import tenant as tenant
 from palm_devcluster.cluster import EmbeddedCluster
-
-_DONE = ("Complete", "Failed")
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +26,7 @@ class Seen:
         self.tenant = tenant
 
     def until(self, holds: Callable[[], Any], seconds: float = 120) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (found := holds()):
-            if time.monotonic() > deadline:
-                status = json.dumps(self.tenant.portfolio.get("status"), indent=1)
-                jobs = self.tenant.kubectl("get", "jobs,pods")
-                raise AssertionError(f"not within {seconds} s: {status}\n{jobs}")
-            time.sleep(0.3)
-        return found
+        return self.tenant.eventually(holds, seconds=seconds, through_stalls=True)
 
     def says(self, kind: str, reason: str) -> dict[str, Any]:
         """Wait until a condition has a reason; the condition."""
@@ -53,17 +42,6 @@ class Seen:
         """Every Job that there is, with its uid."""
         jobs = self.tenant.objects("jobs")
         return {j["metadata"]["name"]: j["metadata"]["uid"] for j in jobs}
-
-    def unfinished(self) -> set[str]:
-        return {
-            job["metadata"]["name"]
-            for job in self.tenant.objects("jobs")
-            if not [c for c in job["status"].get("conditions", []) if c["type"] in _DONE]
-        }
-
-    def running(self) -> list[dict[str, Any]]:
-        pods = self.tenant.objects("pods")
-        return [pod for pod in pods if pod["status"].get("phase") == "Running"]
 
     def events(self, reason: str) -> list[dict[str, Any]]:
         return [e for e in self.tenant.objects("events") if e["reason"] == reason]

@@ -20,7 +20,7 @@ def test_a_grid_is_edited_and_taken_back_while_jobs_run(operator, tenant, seen):
 
     tenant.apply(seconds=1)
     seen.until(lambda: tenant.portfolio["status"]["revision"] == revision)
-    seen.until(lambda: not seen.unfinished())
+    seen.until(lambda: not tenant.unfinished())
     seen.trained()
     made = seen.jobs()
     assert first.items() <= made.items()

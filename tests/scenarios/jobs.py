@@ -58,7 +58,7 @@ def test_a_job_that_cannot_run_is_explained_and_mended_by_the_spec(
 def test_a_wrong_request_fails_at_once_and_a_disruption_costs_no_retry(operator, tenant, seen):
     """Exit code 42 for one weight vector; another's Pod is evicted although it may not fail."""
     tenant.apply(seconds=3, failures="w02", training={"backoffLimit": 0})
-    pod = seen.until(lambda: [p for p in seen.running() if "-w00-" in p["metadata"]["name"]])[0]
+    pod = seen.until(lambda: [p for p in tenant.running() if "-w00-" in p["metadata"]["name"]])[0]
     name = pod["metadata"]["name"]
     eviction = {
         "apiVersion": "policy/v1", "kind": "Eviction",
@@ -81,7 +81,7 @@ def test_a_wrong_request_fails_at_once_and_a_disruption_costs_no_retry(operator,
 def test_without_some_weight_vectors_nothing_is_published_unless_it_may(operator, tenant, seen):
     tenant.apply(failures="w01,w03")
     seen.says("Trained", "OracleCallInvalidRequest")
-    seen.until(lambda: not seen.unfinished())
+    seen.until(lambda: not tenant.unfinished())
     assert "portfolio" not in tenant.portfolio["status"]
     tenant.apply(failures="w01,w03", failurePolicy={"onOracleFailure": "AllowPartial"})
     seen.until(lambda: tenant.portfolio["status"].get("portfolio"))
@@ -102,7 +102,7 @@ def test_finished_jobs_that_are_deleted_train_nothing_again(operator, tenant, se
 
 def test_a_running_job_that_is_deleted_is_made_again(operator, tenant, seen):
     tenant.apply(seconds=3)
-    lost = seen.until(lambda: seen.unfinished() and seen.jobs())
+    lost = seen.until(lambda: tenant.unfinished() and seen.jobs())
     name, uid = next(iter(lost.items()))
     tenant.kubectl("delete", "job", name)
     seen.until(lambda: seen.jobs().get(name) not in (None, uid))

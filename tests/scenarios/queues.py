@@ -50,7 +50,7 @@ def test_jobs_wait_for_quota_in_turn_and_all_run(operator, tenant, seen):
     tenant.apply(seconds=2, training=QUEUED)
     waits = "2 of them wait to run (Kueue: "
     seen.until(lambda: waits in tenant.condition("Progressing").get("message", ""))
-    assert len(seen.running()) <= 1
+    assert len(tenant.running()) <= 1
     seen.trained()
     assert tenant.portfolio["status"]["oracleCalls"]["summary"] == "5/5"
 
@@ -85,7 +85,7 @@ def test_a_preempted_job_goes_on_as_the_same_job(operator, tenant, seen):
     cluster_queue(tenant, "15m")
     local_queue(tenant)
     tenant.apply(seconds=4, training={**QUEUED, "backoffLimit": 0})
-    seen.until(seen.running)
+    seen.until(tenant.running)
     urgent = {"kind": "WorkloadPriorityClass", "metadata": {"name": "urgent"}, "value": 1000}
     apply(tenant, urgent)
     tenant.kubectl("create", "-f", "-", stdin=json.dumps(urgent_job()))
@@ -127,14 +127,14 @@ def test_a_suspended_portfolio_leaves_its_queue_and_takes_its_place_again(operat
     local_queue(tenant)
     tenant.kubectl("create", "-f", "-", stdin=json.dumps(holder()))
     tenant.apply(seconds=1, training={**QUEUED, "pendingDeadlineSeconds": 20})
-    seen.until(lambda: len(seen.unfinished() - {"holder"}) == 1)
-    suspend(tenant, True)
+    seen.until(lambda: len(tenant.unfinished().keys() - {"holder"}) == 1)
+    tenant.suspend(True)
     seen.says("Progressing", "Suspended")
     seen.until(lambda: all(not w["spec"].get("active", True) for w in ours(tenant)))
-    waits_since(tenant, seen, seconds=25)
-    suspend(tenant, False)
+    nobody_is_overdue_for(tenant, seconds=25)
+    tenant.suspend(False)
     seen.until(lambda: all(w["spec"].get("active", True) for w in ours(tenant)))
-    waits_since(tenant, seen, seconds=5)
+    nobody_is_overdue_for(tenant, seconds=5)
     assert tenant.portfolio["status"]["oracleCalls"]["failed"] == 0
     tenant.kubectl("delete", "job", "holder")
     seen.trained()
@@ -155,17 +155,12 @@ def ours(tenant) -> list[dict]:
             if w["metadata"]["ownerReferences"][0]["name"] != "holder"]  # fmt: skip
 
 
-def waits_since(tenant, seen, *, seconds: float) -> None:
-    """Nothing fails meanwhile."""
+def nobody_is_overdue_for(tenant, *, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        assert not seen.events("OracleCallNeverStarted")
+        told = {event["reason"] for event in tenant.objects("events")}
+        assert "OracleCallNeverStarted" not in told
         time.sleep(1)
-
-
-def suspend(tenant, value: bool) -> None:
-    patch = json.dumps({"spec": {"suspend": value}})
-    tenant.kubectl("patch", "pfo", "assistant", "--type=merge", "-p", patch)
 
 
 def test_while_kueues_webhook_is_down_jobs_stay_wanted(operator, tenant, seen, cluster):

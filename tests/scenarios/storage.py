@@ -16,7 +16,7 @@ def test_without_s3_nothing_is_trained_again_and_all_goes_on_afterwards(
     operator, tenant, seen, cluster
 ):
     tenant.apply(seconds=1)
-    seen.until(seen.running)
+    seen.until(tenant.running)
     server = pid_of(cluster, "s3")
     os.kill(server, signal.SIGSTOP)
     try:
