@@ -47,6 +47,7 @@ FINALIZER = f"{PREFIX}purge"
 ANNOTATION_PAUSED = f"{PREFIX}paused"
 """On a Portfolio, by its user: nothing of it is looked after while it is there."""
 ANNOTATION_SUSPENDED = f"{PREFIX}suspended"
+ANNOTATION_RESUMED = f"{PREFIX}resumed"
 """On a Job and its Workload: suspended by the operator, and only then resumed by it."""
 
 LABEL_OPERATOR_CLASS = f"{PREFIX}operator-class"

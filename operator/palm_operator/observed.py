@@ -177,11 +177,21 @@ def job(body: Mapping[str, Any], *, portfolio_uid: str) -> Job:
 
 def _waiting_since(body: Mapping[str, Any]) -> datetime | None:
     """Return since when a Job could run: when it was made, or last suspended or resumed."""
-    times = [body["metadata"].get("creationTimestamp")]
+    metadata = body["metadata"]
+    times = [metadata.get("creationTimestamp"), _resumed(metadata)]
     for condition in (body.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "Suspended":
             times.append(condition.get("lastTransitionTime"))
     return max((parsed(text) for text in times if text), default=None)
+
+
+def _resumed(metadata: Mapping[str, Any]) -> str | None:
+    """Return when the operator resumed a Job, as its annotation says; others may have edited it."""
+    text = (metadata.get("annotations") or {}).get(names.ANNOTATION_RESUMED)
+    try:
+        return text if text and parsed(text) else None
+    except ValueError:
+        return None
 
 
 def _is_resuming(body: Mapping[str, Any]) -> bool:

@@ -117,7 +117,7 @@ def _train_and_evaluate(
         creates=tuple(_job(portfolio, work, task, settings) for task in starts),
         applies=public.applies,
         deletes=(*obsolete, *_in_the_way(tasks, observed, obsolete), *changed, *public.retires),
-        patches=suspension.patches(portfolio, observed, obsolete),
+        patches=suspension.patches(portfolio, observed, obsolete, now=now),
         writes=(
             *claims(portfolio, work, observed.evidence),
             *_calibration(work),
@@ -216,7 +216,7 @@ def _prune_and_publish(
         reported(portfolio, report, said, now=now),
         applies=public.applies,
         deletes=(*obsolete, *changed, *public.retires),
-        patches=suspension.patches(portfolio, observed, obsolete),
+        patches=suspension.patches(portfolio, observed, obsolete, now=now),
         writes=(
             *claims(portfolio, work, evidence),
             *_manifest(portfolio, work, content, evidence),

@@ -7,14 +7,16 @@ so that whoever is killed in between finds the Job again.
 """
 
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 from palm_operator.api import Portfolio
-from palm_operator.names import ANNOTATION_SUSPENDED
+from palm_operator.names import ANNOTATION_RESUMED, ANNOTATION_SUSPENDED
 from palm_operator.observed import Job, Observed
 from palm_operator.plan import Patch
 from palm_operator.search import Fate, Search
 from palm_operator.status import Said
-from palm_operator.times import earliest
+from palm_operator.times import earliest, stamp
 from palm_operator.workloads import Workload
 
 KUEUE_SECONDS = 15.0
@@ -22,7 +24,9 @@ KUEUE_SECONDS = 15.0
 _SHOWN = 3
 
 
-def patches(portfolio: Portfolio, observed: Observed, obsolete: list[Job]) -> tuple[Patch, ...]:
+def patches(
+    portfolio: Portfolio, observed: Observed, obsolete: list[Job], *, now: datetime
+) -> tuple[Patch, ...]:
     """Return what suspends the Jobs that run, or resumes those that were suspended.
 
     No more are resumed than ``training.parallelism`` has room for.
@@ -31,13 +35,16 @@ def patches(portfolio: Portfolio, observed: Observed, obsolete: list[Job]) -> tu
         portfolio: Whose Jobs.
         observed: What there is.
         obsolete: Jobs that are about to be deleted.
+        now: The time.
     """
     jobs = _wanted(observed, obsolete)
     if portfolio.spec.suspend:
         return tuple(patch for job in jobs for patch in _suspended(job, observed))
     held = [job for job in jobs if job.held]
     room = portfolio.spec.training.parallelism - (len(jobs) - len(held))
-    return tuple(patch for job in held[: max(room, 0)] for patch in _resumed(job, observed))
+    return tuple(
+        patch for job in held[: max(room, 0)] for patch in _resumed(job, observed, now=now)
+    )
 
 
 def again_in(
@@ -116,18 +123,24 @@ def _suspended(job: Job, observed: Observed) -> list[Patch]:
     return [*made, _workload_patch(workload, active=False)] if workload.active else made
 
 
-def _resumed(job: Job, observed: Observed) -> list[Patch]:
+def _resumed(job: Job, observed: Observed, *, now: datetime) -> list[Patch]:
     workload = _workload_of(job, observed)
     if workload is None and not _is_kueues_alone(job, observed):
-        return [_job_patch(job, held=False, suspend=False)]
-    done = [_job_patch(job, held=False)]
+        return [_job_patch(job, held=False, suspend=False, resumed=now)]
+    done = [_job_patch(job, held=False, resumed=now)]
     is_ours = workload is not None and workload.held
     return [_workload_patch(workload, active=True), *done] if workload and is_ours else done
 
 
-def _job_patch(job: Job, *, held: bool, suspend: bool | None = None) -> Patch:
+def _job_patch(
+    job: Job, *, held: bool, suspend: bool | None = None, resumed: datetime | None = None
+) -> Patch:
     content = {} if suspend is None else {"spec": {"suspend": suspend}}
-    return Patch("Job", job.name, {"metadata": _metadata(job.uid, held=held), **content})
+    metadata = _metadata(job.uid, held=held)
+    if resumed is not None:
+        # Kueue keeps no time of it for what it had not admitted yet.
+        metadata["annotations"][ANNOTATION_RESUMED] = stamp(resumed)
+    return Patch("Job", job.name, {"metadata": metadata, **content})
 
 
 def _workload_patch(workload: Workload, *, active: bool) -> Patch:
@@ -135,5 +148,5 @@ def _workload_patch(workload: Workload, *, active: bool) -> Patch:
     return Patch("Workload", workload.name, {"metadata": metadata, "spec": {"active": active}})
 
 
-def _metadata(uid: str, *, held: bool) -> dict[str, object]:
+def _metadata(uid: str, *, held: bool) -> dict[str, Any]:
     return {"uid": uid, "annotations": {ANNOTATION_SUSPENDED: "true" if held else None}}

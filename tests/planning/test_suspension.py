@@ -218,6 +218,23 @@ def test_queued_jobs_are_suspended_through_kueue_alone():
     assert not any(map(held, made.jobs.values()))
 
 
+def test_a_week_of_suspension_is_no_waiting_for_what_kueue_had_not_admitted():
+    made = queued()
+    made.body["spec"]["training"]["pendingDeadlineSeconds"] = 600
+    for job in made.jobs.values():
+        job["spec"]["suspend"], job["status"] = True, {}
+    suspend(made)
+    made.step()
+    made.now += timedelta(days=7)
+    suspend(made, False)
+    told = [event.reason for _ in range(3) for event in made.step().events]
+    assert "Resumed" in told
+    assert not [reason for reason in told if reason.endswith("NeverStarted")]
+    made.now += timedelta(seconds=601)
+    told = [event.reason for event in made.step().events]
+    assert [reason for reason in told if reason.endswith("NeverStarted")]
+
+
 def test_a_workload_that_kueue_makes_anew_is_deactivated_too():
     made = queued()
     suspend(made)

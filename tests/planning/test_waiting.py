@@ -8,6 +8,7 @@ import pytest
 from builders import NOW, UID, World, make_portfolio, portfolio_body
 from palm_operator.job_pods import Hindrance, JobPod, job_pod
 from palm_operator.job_standing import Surroundings, refused_pods, stand, with_deadlines
+from palm_operator.names import ANNOTATION_RESUMED
 from palm_operator.observed import Observed, job
 from palm_operator.queue_standing import hindrance
 from palm_operator.refusals import Refusal, refusal
@@ -202,6 +203,16 @@ def test_a_workload_that_is_active_again_starts_the_clock_anew():
     around = Surroundings(workloads={"j": {"metadata": {}, "status": {"conditions": conditions}}})
     (stands,) = stand([job(body_of(spec={"suspend": True}), portfolio_uid=UID)], around)
     assert stands.waiting_since == later
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [(stamp(NOW + timedelta(days=7)), NOW + timedelta(days=7)), ("soon", NOW), ("", NOW)],
+)
+def test_a_job_waits_from_when_the_operator_resumed_it(text, since):
+    body = body_of(spec={"suspend": True})
+    body["metadata"]["annotations"] = {ANNOTATION_RESUMED: text}
+    assert job(body, portfolio_uid=UID).waiting_since == since
 
 
 WEEK = timedelta(days=7)
