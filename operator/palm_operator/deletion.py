@@ -64,9 +64,9 @@ class Deletion:
             await self._said(body, portfolio, "Paused", why)
             return None
         location = storage_location(portfolio.spec)
-        if not self._settings.allows(location.endpoint):
-            why = f"this operator may not use the endpoint {location.endpoint!r}"
-            await self._said(body, portfolio, "StorageNotAllowed", why)
+        objection = self._settings.storage.objection(location, portfolio.metadata.namespace)
+        if objection:
+            await self._said(body, portfolio, "StorageNotAllowed", objection)
             return None
         await self._stop(portfolio)
         if writers := await self._writers(portfolio):

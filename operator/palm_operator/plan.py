@@ -13,7 +13,7 @@ from palm_operator.api_status import PortfolioStatus
 from palm_operator.grids import GridRefused, weight_vectors
 from palm_operator.observed import Job, Observed, Service
 from palm_operator.publication import ready_said, service_names_fit
-from palm_operator.requests import revision_of
+from palm_operator.requests import revision_of, storage_location
 from palm_operator.settings import Settings
 from palm_operator.status import Event, Said
 
@@ -88,13 +88,9 @@ class Refused(InvalidPortfolio):
 
 def check(portfolio: Portfolio, settings: Settings) -> None:
     """Raise Refused where a rule is broken that the resource's schema cannot say."""
-    endpoint = portfolio.spec.storage.s3.endpoint
-    if not settings.allows(endpoint):
-        raise Refused(
-            "StorageNotAllowed",
-            f"spec.storage.s3.endpoint is {endpoint!r}; this operator allows AWS and "
-            f"{list(settings.storage_endpoints)}: ask its administrator",
-        )
+    location, namespace = storage_location(portfolio.spec), portfolio.metadata.namespace
+    if objection := settings.storage.objection(location, namespace):
+        raise Refused("StorageNotAllowed", objection)
     for index, reward in enumerate(portfolio.spec.rewards):
         if reward.model and reward.model.trust_remote_code and not settings.allow_remote_code:
             raise Refused(

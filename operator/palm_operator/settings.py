@@ -4,6 +4,8 @@
 PALM_TRAINER_IMAGE      image of training Jobs whose Portfolio names none
 PALM_EVALUATOR_IMAGE    image of evaluation Jobs whose Portfolio names none
 PALM_STORAGE_ENDPOINTS  JSON list of S3 endpoints allowed besides AWS; ``["*"]`` allows any
+PALM_STORAGE_LOCATIONS  JSON list of ``bucket`` or ``bucket/prefix`` where Portfolios may store,
+                        with ``{namespace}`` for their namespace; empty: everywhere
 PALM_ALLOW_REMOTE_CODE  ``true``: Portfolios may name reward models that come with Python code
 PALM_SERVING_URL        where users reach an InferenceService, with ``{namespace}`` and ``{name}``;
                         empty: the address inside the cluster that KServe reports
@@ -34,6 +36,7 @@ from typing import Any, Literal
 from palm.errors import InvalidPreference
 from palm.route_table import is_url
 from palm.routing import parse_preference
+from palm_operator.storage_rules import StorageRules, is_location
 
 LogFormat = Literal["text", "json"]
 
@@ -44,8 +47,8 @@ class Settings:
 
     trainer_image: str = "palm-operator/palm-trainer:latest"
     evaluator_image: str = "palm-operator/palm-evaluator:latest"
-    storage_endpoints: tuple[str, ...] = ()
-    """S3 endpoints besides AWS that Portfolios may use; ``*`` allows any."""
+    storage: StorageRules = field(default_factory=StorageRules)
+    """Where Portfolios may store."""
     allow_remote_code: bool = False
     """Whether Portfolios may run Python code that comes with a reward model."""
     serving_url: str = ""
@@ -74,10 +77,6 @@ class Settings:
         spec = portfolio.get("spec") or {}
         return (spec.get("operatorClass") or "") == self.operator_class
 
-    def allows(self, endpoint: str) -> bool:
-        """Say whether a Portfolio may store its artefacts at this endpoint; AWS always."""
-        return not endpoint or "*" in self.storage_endpoints or endpoint in self.storage_endpoints
-
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
     """Return the settings of an environment.
@@ -92,7 +91,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     return Settings(
         trainer_image=environment.get("PALM_TRAINER_IMAGE") or defaults.trainer_image,
         evaluator_image=environment.get("PALM_EVALUATOR_IMAGE") or defaults.evaluator_image,
-        storage_endpoints=_strings(environment, "PALM_STORAGE_ENDPOINTS"),
+        storage=StorageRules(
+            endpoints=_strings(environment, "PALM_STORAGE_ENDPOINTS"),
+            locations=_locations(environment),
+        ),
         allow_remote_code=_boolean(environment, "PALM_ALLOW_REMOTE_CODE"),
         serving_url=_template(environment, "PALM_SERVING_URL"),
         gateway_url=_gateway_url(environment),
@@ -186,6 +188,17 @@ def _strings(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{variable} is {text!r}; it must be a JSON list of strings")
     return tuple(value)
+
+
+def _locations(environment: Mapping[str, str]) -> tuple[str, ...]:
+    variable = "PALM_STORAGE_LOCATIONS"
+    locations = _strings(environment, variable)
+    if wrong := [text for text in locations if not is_location(text)]:
+        raise ValueError(
+            f"{variable} has {wrong[0]!r}; it must be bucket or bucket/prefix, perhaps with "
+            "{namespace}"
+        )
+    return locations
 
 
 def _number(

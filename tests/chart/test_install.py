@@ -18,15 +18,22 @@ ELSEWHERE = "default"  # any namespace but the release's
 def release(helm: Any, kubectl: Any, namespace: str) -> Iterator[str]:
     """The operator's release in a namespace with Pod Security "restricted"."""
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    installed = helm(
-        "install", "palm-operator", str(CHART), "-n", namespace,
-        # Admitted, never scheduled: what is tested is not what the operator does.
-        "--set-string", "nodeSelector.palm-operator\\.dev/nowhere=true",
-    )  # fmt: skip
-    assert installed.returncode == 0, installed.stderr
+    installed(helm, namespace, "palm-operator")
     yield namespace
     removed = helm("uninstall", "palm-operator", "-n", namespace)
     assert removed.returncode == 0, removed.stderr
+
+
+def install(helm: Any, namespace: str, name: str, *settings: str, verb: str = "install") -> Any:
+    """Install or upgrade a release whose Pods are admitted and never scheduled."""
+    values = [part for setting in settings for part in ("--set", setting)]
+    nowhere = ("--set-string", "nodeSelector.palm-operator\\.dev/nowhere=true")
+    return helm(verb, name, str(CHART), "-n", namespace, *nowhere, *values)
+
+
+def installed(helm: Any, namespace: str, name: str, *settings: str) -> None:
+    done = install(helm, namespace, name, *settings)
+    assert done.returncode == 0, done.stderr
 
 
 def eventually(question: Any, seconds: float = 60) -> Any:
@@ -138,3 +145,32 @@ def test_viewers_of_a_namespace_see_portfolios_and_editors_make_them(
 
     assert eventually(lambda: grants("view")) == {"get", "list", "watch"}
     assert {"create", "patch", "delete"} <= eventually(lambda: grants("edit"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([], []),
+        ([], ["watchNamespaces={default}"]),
+        (["watchNamespaces={default}"], []),
+        (["watchNamespaces={default}"], ["watchNamespaces={default}"]),
+    ],
+    ids=["both everywhere", "one beside everywhere", "everywhere beside one", "both in one"],
+)
+def test_two_releases_never_look_after_the_same_portfolios(
+    helm: Any, namespace: str, first: list[str], second: list[str]
+) -> None:
+    installed(helm, namespace, "first", *first)
+    try:
+        refused = install(helm, namespace, "second", *second)
+        assert refused.returncode != 0
+        assert (
+            f"release first in namespace {namespace} looks after the Portfolios" in refused.stderr
+        )
+        assert "operatorClass" in refused.stderr
+        again = install(helm, namespace, "first", *first, verb="upgrade")
+        assert again.returncode == 0, again.stderr
+        installed(helm, namespace, "second", "operatorClass=blue", *second)
+        helm("uninstall", "second", "-n", namespace)
+    finally:
+        helm("uninstall", "first", "-n", namespace)

@@ -80,8 +80,11 @@ def test_with_namespaces_there_is_a_role_in_each_and_no_cluster_role(helm: Any) 
     done = helm("template", "palm-operator", str(CHART), "-n", "palm-system",
                 *[part for setting in settings for part in ("--set", setting)])  # fmt: skip
     objects = [item for item in yaml.safe_load_all(done.stdout) if item]
-    roles = {o["metadata"]["namespace"]: o["rules"] for o in objects
-             if o["kind"] == "Role" and not o["metadata"]["name"].endswith("-lease")}  # fmt: skip
+    roles = {
+        o["metadata"]["namespace"]: o["rules"]
+        for o in objects
+        if o["kind"] == "Role" and o["metadata"]["name"] == "palm-system-palm-operator"
+    }
     assert set(roles) == {"ml", "team-b"}
     assert roles["ml"] == roles["team-b"]
     only_cluster = [r for r in cluster if r not in roles["ml"]]
@@ -89,6 +92,20 @@ def test_with_namespaces_there_is_a_role_in_each_and_no_cluster_role(helm: Any) 
     assert not [o for o in objects if o["kind"] == "ClusterRoleBinding"]
     assert environment(helm, *settings)["PALM_WATCH_NAMESPACES"] == "ml,team-b"
     assert environment(helm, *settings)["PALM_OPERATOR_CLASS"] == "team"
+
+
+@pytest.mark.parametrize("operator_class", ["", "team"])
+def test_what_an_install_looks_after_has_one_object_that_gives_no_rights(
+    helm: Any, operator_class: str
+) -> None:
+    name = f"palm-operator.dev:class:{operator_class}"
+    everywhere = rendered(helm, f"operatorClass={operator_class}")
+    assert everywhere["ClusterRole", name]["rules"] == []
+    assert ("Role", name) not in everywhere
+    somewhere = rendered(helm, f"operatorClass={operator_class}", "watchNamespaces={ml}")
+    assert somewhere["Role", name]["metadata"]["namespace"] == "ml"
+    assert somewhere["Role", name]["rules"] == []
+    assert ("ClusterRole", name) not in somewhere
 
 
 def test_an_install_protects_its_own_route_tables(helm: Any) -> None:
@@ -125,7 +142,7 @@ def test_no_role_has_a_wildcard_or_reads_secrets(helm: Any) -> None:
     roles = [
         item for (kind, _), item in rendered(helm).items() if "Role" in kind and "rules" in item
     ]
-    assert len(roles) == 4
+    assert len(roles) == 5
     for role in roles:
         for rule in role["rules"]:
             words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
@@ -138,6 +155,7 @@ def test_settings_reach_the_operator(helm: Any) -> None:
         helm,
         "storage.endpoints[0]=http://127.0.0.1:9000",
         "storage.endpoints[1]=https://s3.example.com",
+        "storage.locations[0]=models/{namespace}",
         "storage.region=eu-central-1",
         "resyncSeconds=60",
         "logFormat=json",
@@ -150,6 +168,7 @@ def test_settings_reach_the_operator(helm: Any) -> None:
         "http://127.0.0.1:9000",
         "https://s3.example.com",
     ]
+    assert json.loads(variables["PALM_STORAGE_LOCATIONS"]) == ["models/{namespace}"]
     assert variables["AWS_REGION"] == "eu-central-1"
     assert variables["PALM_RESYNC_SECONDS"] == "60"
     assert variables["PALM_LOG_FORMAT"] == "json"
@@ -192,6 +211,7 @@ def test_a_foreign_service_account_can_be_used(helm: Any) -> None:
         ("replicas=-1", "/replicas", "minimum"),
         ("replica=2", "replica", "not allowed"),
         ("operatorClass=My Team", "/operatorClass", "pattern"),
+        ("storage.locations[0]=models/", "/storage/locations/0", "pattern"),
         ("watchNamespaces[0]=A", "/watchNamespaces/0", "pattern"),
         ("image.digest=sha256:12", "/image/digest", "pattern"),
         ("image.repository=", "/image/repository", "minLength"),

@@ -148,6 +148,11 @@ class Proxy:
 
     async def _end(self) -> None:
         await self._runner.cleanup()
+        # Streams of operators that are gone: nobody is told of their end, and nobody needs to be.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await self._session.close()
 
     async def _passed(self, request: web.Request) -> web.StreamResponse:

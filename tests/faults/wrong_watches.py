@@ -64,7 +64,9 @@ class Scene:
             self.supervise()
             waited = time.monotonic() - began
             assert not STOPPING.is_set(), "interrupted"
-            assert waited < _PATIENCE, f"not within {_PATIENCE:.0f} s: {what}"
+            assert waited < _PATIENCE, (
+                f"not within {_PATIENCE:.0f} s: {what}; it says {self.tenant.condition('Ready')}"
+            )
             time.sleep(_POLL)
         return time.monotonic() - began
 
@@ -177,7 +179,7 @@ SIDE_BY_SIDE = (MISSED_DELETION, GONE, REFUSED, TOO_MANY, CONFLICT, ERRORS, SILE
 def played(place: Lab, fault: Fault, *, resync: float, scale: float = 1.0) -> Result:
     """Play one fault in a namespace of its own."""
     words = "".join(c if c.isalnum() else "-" for c in fault.name.lower())
-    namespace = f"watch-{words}"[:40].rstrip("-")
+    namespace = f"watch-{words}"[:24].rstrip("-")  # KServe's names hold the namespace's
     result = Result(fault)
     proxy = Proxy(Path(place.environment["KUBECONFIG"]), place.folder / f"{namespace}.proxy")
     tenant = place.tenant(namespace)

@@ -18,6 +18,7 @@ from palm.schema import sha256_of
 from palm_operator.crd import custom_resource_definition
 from palm_operator.plan import Plan
 from palm_operator.settings import Settings
+from palm_operator.storage_rules import StorageRules
 
 POLICIES = "other policies: a new revision, in which only what is not in S3 is trained"
 EVALUATIONS = "other results: a new revision, in which trained policies are evaluated again"
@@ -258,7 +259,7 @@ ELSEWHERE = {
 def _rested(base: str) -> World:
     made = World(
         body=portfolio_body(**json.loads(base)),
-        settings=Settings(storage_endpoints="*", allow_remote_code=True),
+        settings=Settings(storage=StorageRules(endpoints=("*",)), allow_remote_code=True),
     )
     made.run()
     for _ in range(2):

@@ -13,6 +13,7 @@ from palm.objective import Normalization
 from palm.pruning import prune
 from palm_operator.names import Step
 from palm_operator.requests import training_utilities
+from palm_operator.storage_rules import StorageRules
 
 RANGES = [
     {"name": "steps", "verifiable": {"type": "ArithmeticSteps"}, "range": {"min": "0", "max": "9"}},
@@ -327,9 +328,20 @@ def test_a_storage_endpoint_must_be_allowed():
     made.body["spec"]["storage"]["s3"]["endpoint"] = "http://elsewhere:9000"
     assert not made.step().acts
     assert made.condition("Accepted")["reason"] == "StorageNotAllowed"
-    made.settings = SETTINGS.__class__(storage_endpoints=("http://elsewhere:9000",))
+    made.settings = SETTINGS.__class__(storage=StorageRules(endpoints=("http://elsewhere:9000",)))
     assert made.step().creates
     assert made.condition("Accepted")["status"] == "True"
+
+
+def test_where_its_namespace_may_not_store_nothing_is_made():
+    made = world()
+    made.settings = SETTINGS.__class__(storage=StorageRules(locations=("models/{namespace}",)))
+    made.body["spec"]["storage"]["s3"] |= {"bucket": "models", "prefix": "others"}
+    assert not made.step().acts
+    accepted = made.condition("Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "StorageNotAllowed")
+    assert "'models/others'" in accepted["message"]
+    assert "'models/ml'" in accepted["message"]
 
 
 def test_a_namespace_without_room_for_services_is_refused_with_the_arithmetic():

@@ -26,9 +26,9 @@ def test_settings_have_defaults_and_read_every_variable():
             "PALM_GATEWAY_DEFAULT_PREFERENCES": '{"ml/assistant": "brevity=1"}',
         }
     )
-    assert made.allows("http://s3:9000")
-    assert made.allows("")
-    assert not made.allows("http://other")
+    assert made.storage.allows_endpoint("http://s3:9000")
+    assert made.storage.allows_endpoint("")
+    assert not made.storage.allows_endpoint("http://other")
     assert made.namespaces == ("a", "b")
     assert made.lease == ("palm-system", "palm-operator")
     assert made.cares_for({"spec": {"operatorClass": "team"}})

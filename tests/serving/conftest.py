@@ -21,6 +21,7 @@ from palm.contract import StorageLocation
 from palm_devcluster.addons import run_kubectl
 from palm_devcluster.cluster import EmbeddedCluster
 from palm_operator.settings import Settings
+from palm_operator.storage_rules import StorageRules
 from palm_store import S3Store
 
 BUCKET = "serving"
@@ -121,7 +122,9 @@ class Tenant:
 
     def train(self, seed: int) -> list[str]:
         """Put into S3 what training and evaluating this revision would; the policies' digests."""
-        world = World(body=portfolio_body(), settings=Settings(storage_endpoints=("*",)))
+        world = World(
+            body=portfolio_body(), settings=Settings(storage=StorageRules(endpoints=("*",)))
+        )
         body = self.body(seed)
         world.body["spec"] = body["spec"]
         world.body["metadata"] |= {"name": NAME, "namespace": self.namespace}

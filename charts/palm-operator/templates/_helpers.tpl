@@ -112,6 +112,20 @@ Pods get their Secrets by name from the kubelet, which asks nothing of the opera
   verbs: [list, create, patch]
 {{- end -}}
 
+{{/* Fails where another release holds the object: (list root object). */}}
+{{- define "palm-operator.sole" -}}
+{{- $root := first . -}}
+{{- $found := default dict (last .) -}}
+{{- $notes := dig "metadata" "annotations" dict $found -}}
+{{- $name := get $notes "meta.helm.sh/release-name" -}}
+{{- $namespace := get $notes "meta.helm.sh/release-namespace" -}}
+{{- if and $name (or (ne $name $root.Release.Name) (ne $namespace $root.Release.Namespace)) -}}
+{{- $class := ternary (printf "of operatorClass %q" $root.Values.operatorClass) "without operatorClass" (ne $root.Values.operatorClass "") -}}
+{{- $where := ternary (printf "namespace %s" (dig "metadata" "namespace" "" $found)) "every namespace" (hasKey $found.metadata "namespace") -}}
+{{- fail (printf "release %s in namespace %s looks after the Portfolios %s in %s already, and two operators would undo each other's work: give this release another operatorClass, and the Portfolios that it is for" $name $namespace $class $where) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "palm-operator.subject" -}}
 - kind: ServiceAccount
   name: {{ include "palm-operator.serviceAccountName" . }}
