@@ -128,8 +128,8 @@ class Tenant:
         conditions = self.portfolio.get("status", {}).get("conditions", [])
         return next((c for c in conditions if c["type"] == kind), {})
 
-    def apply(self, *, seconds: float = 0, failures: str = "", **spec: Any) -> None:
-        """Apply a Portfolio whose Jobs run on the process node."""
+    def body(self, *, seconds: float = 0, failures: str = "", **spec: Any) -> dict[str, Any]:
+        """Return a Portfolio whose Jobs run on the process node."""
         body = portfolio_body(**spec)
         body["metadata"] = {"name": "assistant", "namespace": self.namespace}
         template = {
@@ -147,7 +147,11 @@ class Tenant:
             "endpoint": self.cluster.s3.endpoint,
             "credentialsSecret": {"name": "palm-s3"},
         }
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+        return body
+
+    def apply(self, **given: Any) -> None:
+        """Apply what ``body`` makes."""
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(self.body(**given)))
 
     def unfinished(self) -> dict[str, dict[str, Any]]:
         """Every Job that has not ended, by name."""

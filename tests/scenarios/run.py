@@ -130,10 +130,8 @@ SCENARIOS = (
     ),
     Scenario(
         16,
-        "tenants",
-        (),
-        "prefixes of one bucket are not separated by the operator: a bucket per tenant is. Pod "
-        "Security `restricted` is enforced in every run of the end-to-end tests",
+        "tenants who share an operator and a bucket",
+        ("scenarios/tenants.py",),
     ),
 )
 
