@@ -10,12 +10,13 @@ Prints a line per point; the last one says how many passed. Exit code 1 when one
 """
 
 import argparse
+import inspect
 import itertools
 import math
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from faults.lab import STOPPING, Lab, end_tidily, lab
-from faults.lives import EndState, Life
+from faults.lives import EndState, Life, purged, refreshed
 from faults.points import Point, recorded
 
 _AT_ONCE = 6
@@ -49,8 +50,14 @@ class Verdict:
 class Matrix:
     """Lives in one lab, each in a namespace of its own with a name of the same length."""
 
-    def __init__(self, lab: Lab, settings: dict[str, str] | None = None, tag: str = "life") -> None:
-        self._lab, self._settings, self._tag = lab, settings or {}, tag
+    def __init__(
+        self,
+        lab: Lab,
+        settings: dict[str, str] | None = None,
+        tag: str = "life",
+        story: Callable[[Life], None] = refreshed,
+    ) -> None:
+        self._lab, self._settings, self._tag, self._story = lab, settings or {}, tag, story
         self._numbers = itertools.count()
         self.expected = EndState()
 
@@ -108,7 +115,7 @@ class Matrix:
     def _life(self, *points: Point) -> Life:
         namespace = f"{self._tag}-{next(self._numbers):04d}"
         settings = {k: v.format(namespace=namespace) for k, v in self._settings.items()}
-        return Life(self._lab, namespace, points, settings)
+        return Life(self._lab, namespace, points, settings, self._story)
 
 
 def tried_all(
@@ -141,12 +148,15 @@ def main() -> int:
     began = time.monotonic()
     end_tidily()
     with lab() as place:
-        verdicts = []
-        plain = Matrix(place)
-        print("==> two uninterrupted lives", flush=True)
-        points = [p for p in plain.uninterrupted() if options.only in str(p)]
-        print(f"==> {len(points)} points, {options.at_once} at once", flush=True)
-        verdicts += tried_all(plain, points, at_once=options.at_once, per_life=options.per_life)
+        verdicts: list[Verdict] = []
+        met: set[Point] = set()
+        for tag, story in (("life", refreshed), ("gone", purged)):
+            plain = Matrix(place, tag=tag, story=story)
+            print(f"==> two uninterrupted lives: {inspect.getdoc(story)}", flush=True)
+            points = [p for p in plain.uninterrupted() if options.only in str(p) and p not in met]
+            met.update(points)
+            print(f"==> {len(points)} points, {options.at_once} at once", flush=True)
+            verdicts += tried_all(plain, points, at_once=options.at_once, per_life=options.per_life)
         if not options.no_lease:
             # Candidates for a Lease of their own each: who died still holds it for a while.
             settings = {"PALM_LEASE": "{namespace}/operator"}

@@ -1,4 +1,4 @@
-"""The life of a Portfolio under an operator that is killed, and what is left at its end."""
+"""Lives of a Portfolio under an operator that is killed, and what is left at their ends."""
 
 import hashlib
 import json
@@ -17,7 +17,9 @@ from palm.artifacts import record_folder
 PATIENCE = 900.0
 _POLL = 0.25
 _STILL = 1.5
+_LONG_ENOUGH = 8.0  # seconds of a training that is to be suspended
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _CONTENT = re.compile(r'("palm-operator.dev/(?:content|sha256)": )"[0-9a-f]+"')
 # Written by the API server and by whoever serves.
 _NOT_OURS = ("uid", "resourceVersion", "managedFields", "creationTimestamp", "generation")
@@ -60,8 +62,11 @@ class Life:
     namespace: str
     points: tuple[Point, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
+    story: Callable[["Life"], None] = field(default_factory=lambda: refreshed)
+    """What a person does, and waits for."""
 
     def __post_init__(self) -> None:
+        self._uid = ""
         self.tenant: Tenant = self.lab.tenant(self.namespace)
         self.operator = self.lab.operator(self.namespace, recorded=True, **self.settings)
 
@@ -73,13 +78,7 @@ class Life:
         """
         self.operator.start(self.points)
         try:
-            # Training of the first spec never ends: it is edited while Jobs run.
-            self.tenant.apply(training={"seed": 1, "parallelism": 3}, training_seconds=3600)
-            self._until(self._trains, "trains the first spec")
-            for seed in (2, 3):
-                self.tenant.apply(training={"seed": seed, "parallelism": 2})
-                self._until(self.tenant.is_settled, f"serves the spec with seed {seed}")
-            self._until_still()
+            self.story(self)
         finally:
             self.operator.end()
         return self.end_state()
@@ -92,7 +91,7 @@ class Life:
 
     def end_state(self) -> EndState:
         """Return what there is now."""
-        tenant, uid = self.tenant, self.tenant.portfolio["metadata"]["uid"]
+        tenant, uid = self.tenant, self._uid
         stored = tenant.stored()
         digests = {
             hashlib.sha256(content).hexdigest(): hashlib.sha256(
@@ -105,7 +104,8 @@ class Life:
             text = self._said_alike(text, uid)
             for digest, other in digests.items():
                 text = text.replace(digest, other)
-            return text
+            # What was purged cannot be said alike; that it is gone is.
+            return text if tenant.portfolio else _DIGEST.sub("PURGED", text)
 
         children = {
             f"{kind}/{body['metadata']['name']}": _ours(body)
@@ -118,7 +118,7 @@ class Life:
         tells = "\n".join(sorted(alike(event) for event in records.told(stored, folder)))
         objects = {k: c.decode() for k, c in stored.items() if not k.startswith(folder)}
         # Into which entries events are divided depends on when the operator died.
-        status = {k: v for k, v in tenant.portfolio["status"].items() if k != "record"}
+        status = {k: v for k, v in tenant.portfolio.get("status", {}).items() if k != "record"}
         return EndState(
             jobs=dict(tenant.jobs_created()),
             objects={
@@ -133,14 +133,30 @@ class Life:
         text = text.replace(self.namespace, "NAMESPACE").replace(uid, "UID")
         return _CONTENT.sub(r'\1"CONTENT"', _TIME.sub("TIME", text))
 
-    def _trains(self) -> bool:
+    def apply(self, **given: Any) -> None:
+        """Apply the Portfolio; what is left may name it by the uid that it gets."""
+        self.tenant.apply(**given)
+        self._uid = self._uid or self.tenant.portfolio["metadata"]["uid"]
+
+    def trains(self) -> bool:
         """Say whether the base policy is evaluated and both extreme policies train."""
         calls = self.tenant.portfolio.get("status", {}).get("oracleCalls") or {}
         jobs = self.tenant.objects("jobs")
         complete = sum(bool(job["status"].get("succeeded")) for job in jobs)
         return calls.get("running") == 2 and len(jobs) == 3 and complete == 1
 
-    def _until_still(self) -> None:
+    def is_suspended(self) -> bool:
+        """Say whether no Job runs, and the Portfolio says why."""
+        jobs = [job for job in self.tenant.objects("jobs") if not job["status"].get("succeeded")]
+        said = self.tenant.condition("Progressing").get("reason")
+        return said == "Suspended" and all(job["spec"].get("suspend") for job in jobs)
+
+    def is_gone(self) -> bool:
+        """Say whether the Portfolio and everything that it owned are gone."""
+        kinds = ("jobs", "inferenceservices")
+        return not self.tenant.portfolio and not any(map(self.tenant.objects, kinds))
+
+    def until_still(self) -> None:
         """Wait until nothing was written for a moment; the last point may be met only now."""
         seen, since = "", time.monotonic()
 
@@ -151,9 +167,9 @@ class Life:
                 seen, since = version, time.monotonic()
             return time.monotonic() - since > _STILL
 
-        self._until(is_still, "is still")
+        self.until(is_still, "is still")
 
-    def _until(self, holds: Callable[[], bool], what: str) -> None:
+    def until(self, holds: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
         while True:
             self._supervise()
@@ -174,6 +190,29 @@ class Life:
         if code != KILLED:
             raise Unfinished(f"the operator ended by itself with exit code {code}")
         self.operator.start(self.missed)
+
+
+def refreshed(life: Life) -> None:
+    """The spec is edited while Jobs run, is served, and is refreshed without a gap."""
+    life.apply(training={"seed": 1, "parallelism": 3}, training_seconds=3600)  # it never ends
+    life.until(life.trains, "trains the first spec")
+    for seed in (2, 3):
+        life.apply(training={"seed": seed, "parallelism": 2})
+        life.until(life.tenant.is_settled, f"serves the spec with seed {seed}")
+    life.until_still()
+
+
+def purged(life: Life) -> None:
+    """It is suspended while Jobs run, resumed, served, and deleted with what it has in S3."""
+    spec = {"training": {"seed": 1, "parallelism": 3}, "retentionPolicy": "Delete"}
+    life.apply(**spec, training_seconds=_LONG_ENOUGH)
+    life.until(life.trains, "trains")
+    life.apply(**spec, training_seconds=_LONG_ENOUGH, suspend=True)
+    life.until(life.is_suspended, "is suspended")
+    life.apply(**spec, training_seconds=_LONG_ENOUGH, suspend=False)
+    life.until(life.tenant.is_settled, "serves")
+    life.tenant.delete()
+    life.until(life.is_gone, "is gone")
 
 
 def _ours(body: Object) -> Object:
