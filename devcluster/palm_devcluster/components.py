@@ -159,6 +159,12 @@ _KSERVE_SOURCE = (
     "h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug=",
 )
 
+_JOBSET_SOURCE = (
+    "sigs.k8s.io/jobset",
+    "v0.12.0",
+    "h1:YYPuV0px8Ongq/RXmJg6V0w2UC67aiR+rCMD06vhQQQ=",
+)
+
 CRD_MODULES = (
     ModuleFiles(
         *_KSERVE_SOURCE,
@@ -168,6 +174,7 @@ CRD_MODULES = (
         ),
     ),
     ModuleFiles(*_KUEUE_SOURCE, ("config/components/crd/bases/kueue.x-k8s.io_*.yaml",)),
+    ModuleFiles(*_JOBSET_SOURCE, ("config/components/crd/bases/jobset.x-k8s.io_*.yaml",)),
 )
 
 KUEUE_MANIFESTS = ModuleFiles(

@@ -107,7 +107,7 @@ class Startup:
         kubectl, kubeconfig = Path(self.layout.program("kubectl")), self.layout.paths.kubeconfig
         if addons.missing_crds(kubectl, kubeconfig, crds):
             addons.install_crds(kubectl, kubeconfig, crds)
-            self.progress("the CRDs of KServe and Kueue are served")
+            self.progress("the CRDs of KServe, Kueue and JobSet are served")
 
     def _wait_for_node(self) -> None:
         kubectl, kubeconfig = Path(self.layout.program("kubectl")), self.layout.paths.kubeconfig
