@@ -63,7 +63,7 @@ def main_address(name: str) -> str:
 
 def _pod_failure_policy(container: str) -> dict[str, Any]:
     def codes(*values: int) -> dict[str, Any]:
-        return {"containerName": container, "operator": "In", "values": sorted(values)}
+        return {"containerName": container, "operator": "In", "values": sorted(map(int, values))}
 
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
     return {
