@@ -29,7 +29,6 @@ SPEC: dict[str, Any] = {
         {"name": "steps", "verifiable": {"type": "ArithmeticSteps"}, "range": RANGE},
         {"name": "brevity", "verifiable": {"type": "BrevityIfCorrect"}, "range": RANGE},
     ],
-    "grid": {"strategy": "Explicit", "weights": [["0.5", "0.5"], ["1", "0"], ["0", "1"]]},
     "serving": {"mode": "None"},
 }
 NOW = "2026-01-02T03:04:05Z"
@@ -119,7 +118,7 @@ def test_a_portfolio_is_trained_by_job_sets_to_its_end(operator: Any, tenant: An
         return bool(tenant.condition("Trained").get("status") == "True")
 
     tenant.eventually(trained)
-    assert len(tenant.objects("jobsets")) == 3
+    assert len(tenant.objects("jobsets")) == 5
     tenant.kubectl("delete", "pfo", "assistant")
     tenant.eventually(lambda: not tenant.objects("jobsets"))
 
