@@ -16,8 +16,9 @@ import yaml
 from builders import make_record, request_of
 from palm.artifacts import model_folder, training_record
 from palm.contract import TrainingRequest
-from palm_devcluster.addons import ensure_files, wait_established
+from palm_devcluster.addons import AddonError, ensure_files, wait_established
 from palm_devcluster.components import CRD_MODULES
+from palm_operator.names import ANNOTATION_SUSPENDED
 
 pytestmark = pytest.mark.cluster
 
@@ -169,6 +170,33 @@ def test_job_sets_are_suspended_resumed_and_deleted(operator: Any, tenant: Any) 
     tenant.eventually(
         lambda: not before & {b["metadata"]["uid"] for b in tenant.objects("jobsets")}
     )
+
+
+def test_the_operator_may_change_nothing_else_of_a_job_set(operator: Any, tenant: Any) -> None:
+    tenant.apply(**SPEC, training={"parallelism": 4, "nodes": 2})
+    body = tenant.eventually(lambda: unfinished(tenant))[0]
+    name = body["metadata"]["name"]
+    as_operator = "--as=system:serviceaccount:palm-system:palm-system-palm-operator"
+
+    def patch(content: dict[str, Any]) -> str:
+        changes = ("--type=merge", "-p", json.dumps(content))
+        said: str = tenant.kubectl(
+            "patch", "jobset", name, *changes, as_operator, "--dry-run=server"
+        )
+        return said
+
+    assert "patched" in patch({"spec": {"suspend": True}})
+    assert "patched" in patch({"metadata": {"annotations": {ANNOTATION_SUSPENDED: "true"}}})
+    (replicated,) = body["spec"]["replicatedJobs"]
+    for content in (
+        {"spec": {"replicatedJobs": [{**replicated, "replicas": 2}]}},
+        {"spec": {"ttlSecondsAfterFinished": 1}},
+        {"metadata": {"labels": {"palm-operator.dev/digest": "0" * 32}}},
+        {"metadata": {"annotations": {"palm-operator.dev/weights": "1, 0"}}},
+        {"metadata": {"ownerReferences": []}},
+    ):
+        with pytest.raises(AddonError, match="changes nothing of a JobSet but whether it is"):
+            patch(content)
 
 
 @pytest.fixture
