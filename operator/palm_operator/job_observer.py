@@ -44,30 +44,29 @@ class JobObserver:
         if not waiting and not failed:
             return jobs
         children = await self._children(metadata.namespace, [*waiting, *failed])
-        pods = job_sets.pods_of_sets(
-            [
-                job_pod(p)
-                for p in await self._cluster.troubled_pods(metadata.namespace, metadata.uid)
-            ],
-            children,
-        )
+        around = await self._around(portfolio, waiting, children)
+        return stand([job_sets.with_children(job, children) for job in jobs], around)
+
+    async def _around(
+        self, portfolio: Portfolio, waiting: list[Job], children: list[Child]
+    ) -> Surroundings:
+        namespace, uid = portfolio.metadata.namespace, portfolio.metadata.uid
+        pods = [job_pod(body) for body in await self._cluster.troubled_pods(namespace, uid)]
+        pods = job_sets.pods_of_sets(pods, children)
         queued = [job.uid for job in waiting if job.suspended and job.queue]
-        with_pods = {pod.job_uid for pod in pods}
         before = datetime.now(UTC) - timedelta(seconds=_PATIENCE_SECONDS)
         young = {job.uid for job in waiting if not job.waiting_since or job.waiting_since > before}
-        podless = {job.uid for job in waiting if not job.suspended} - with_pods - young
-        refused = await self._refused_pods(metadata.namespace) if podless else None
-        around = Surroundings(
+        free = {job.uid for job in waiting if not job.suspended} - young
+        podless = free - {pod.job_uid for pod in pods}
+        refused = await self._refused_pods(namespace) if podless else None
+        sets = {job.uid for job in waiting if job.kind == "JobSet"}
+        return Surroundings(
             pods=pods,
-            workloads=await self._workloads(metadata.namespace, queued),
+            workloads=await self._workloads(namespace, queued),
             patient_with=frozenset(young),
             refused_pods=None if refused is None else job_sets.by_set(refused, children),
-            made_nothing=frozenset(
-                job.uid for job in waiting if job.kind == "JobSet" and job.uid in podless
-            )
-            - {child.job_set_uid for child in children},
+            made_nothing=frozenset(free & sets - {child.job_set_uid for child in children}),
         )
-        return stand([job_sets.with_children(job, children) for job in jobs], around)
 
     async def _children(self, namespace: str, jobs: list[Job]) -> list[Child]:
         """Return the Jobs that some JobSets have made."""

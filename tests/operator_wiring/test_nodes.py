@@ -172,6 +172,15 @@ def test_job_sets_are_suspended_resumed_and_deleted(operator: Any, tenant: Any) 
     )
 
 
+def test_sets_end_before_what_they_write_is_purged(operator: Any, tenant: Any) -> None:
+    tenant.apply(**SPEC, retentionPolicy="Delete", training={"parallelism": 4, "nodes": 2})
+    tenant.eventually(lambda: len(unfinished(tenant)) >= 2)
+    tenant.kubectl("delete", "pfo", "assistant", "--wait=false")
+    tenant.eventually(lambda: not tenant.portfolio)
+    assert tenant.objects("jobsets") == []
+    assert not tenant.store.list("policies")
+
+
 def test_the_operator_may_change_nothing_else_of_a_job_set(operator: Any, tenant: Any) -> None:
     tenant.apply(**SPEC, training={"parallelism": 4, "nodes": 2})
     body = tenant.eventually(lambda: unfinished(tenant))[0]

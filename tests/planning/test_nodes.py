@@ -357,6 +357,23 @@ def test_sets_are_suspended_and_resumed_by_their_own_field() -> None:
     assert not any(body["spec"]["suspend"] for body in sets(world).values())
 
 
+def test_a_queued_set_is_suspended_through_its_workload() -> None:
+    """Kueue v0.19 labels the Workload of a JobSet as that of a Job; older ones have the owner."""
+    world = spread(queueName="gpus")
+    world.workloads = {}
+    for name, body in world.jobs.items():
+        owner = {"kind": body["kind"], "uid": body["metadata"]["uid"], "controller": True}
+        metadata = {"name": f"w-{name}", "uid": f"w-{name}", "ownerReferences": [owner]}
+        world.workloads[f"w-{name}"] = {"metadata": metadata, "spec": {"active": True}}
+    world.body["spec"]["suspend"] = True
+    world.step()
+    assert all(workload["spec"]["active"] is False for workload in world.workloads.values())
+    assert not any(body["spec"].get("suspend") for body in sets(world).values())
+    world.body["spec"]["suspend"] = False
+    world.step()
+    assert all(workload["spec"]["active"] is True for workload in world.workloads.values())
+
+
 def test_another_ones_set_of_the_name_is_a_conflict_and_left_alone() -> None:
     world = spread()
     name = next(iter(sets(world)))
