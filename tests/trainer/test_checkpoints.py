@@ -8,7 +8,7 @@ import pytest
 from palm.artifacts import checkpoints, training_progress, training_record
 from palm.errors import StoreUnavailable
 from palm_store import InMemoryStore
-from palm_trainer.checkpoints import Checkpoints, new_name, remove_leftovers
+from palm_trainer.checkpoints import Checkpoints, common, new_name, remove_leftovers
 from palm_trainer.machines import Machine
 from palm_trainer.parts import Parts
 
@@ -59,6 +59,16 @@ def test_a_checkpoint_of_which_a_machine_uploads_nothing_does_not_exist(tmp_path
     with pytest.raises(StoreUnavailable, match="node 1 did not upload its files"):
         made.write(folder(tmp_path / "0", "x"), step=7, seconds=1.0)
     assert restored(store, tmp_path) is None
+
+
+def test_machines_go_on_from_the_same_step_or_not_at_all(tmp_path: Path) -> None:
+    store = InMemoryStore()
+    of(store).write(folder(tmp_path / "7", "x"), step=7, seconds=1.0)
+    marker = of(store).restore(tmp_path / "restored")
+    assert common([marker, marker]) == marker
+    assert common([None, None]) is None
+    with pytest.raises(RuntimeError, match=r"different steps: \[7, 0\]"):
+        common([marker, None])
 
 
 def test_the_last_checkpoint_is_the_one_to_go_on_from(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ own, so that two Pods that train the same policy never mix their files.
 """
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -148,6 +149,18 @@ class Checkpoints:
         self._store.delete(checkpoint_marker(self._digest, name))
         remove_folder(self._store, f"{checkpoints(self._digest)}/{name}")
         self._parts.remove(name)
+
+
+def common(found: Sequence[Checkpoint | None]) -> Checkpoint | None:
+    """Return the checkpoint that every machine has restored; None where none has any.
+
+    Raises:
+        RuntimeError: They differ: S3 answered one of them otherwise. Another try may agree.
+    """
+    steps = [marker.step if marker else 0 for marker in found]
+    if len(set(steps)) > 1:
+        raise RuntimeError(f"nodes restored checkpoints of different steps: {steps}")
+    return found[0]
 
 
 def new_name(step: int) -> str:

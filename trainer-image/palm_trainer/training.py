@@ -25,7 +25,7 @@ from palm_trainer.arguments import (
     prompts_needed,
     trainer_arguments,
 )
-from palm_trainer.checkpoints import Checkpoints
+from palm_trainer.checkpoints import Checkpoints, common
 from palm_trainer.lengths import too_long
 from palm_trainer.machines import Machine
 from palm_trainer.progress import Progress, ProgressObject
@@ -141,11 +141,7 @@ def _restored(checkpoints: Checkpoints, folder: Path) -> Checkpoint | None:
     """Restore the last checkpoint; the first process of a machine does it for all of it."""
     is_first = is_first_here()
     found = checkpoints.restore(folder) if is_first else None
-    every = [marker for first, marker in of_all((is_first, found)) if first]
-    steps = [marker.step if marker else 0 for marker in every]
-    if len(set(steps)) > 1:
-        raise RuntimeError(f"nodes found checkpoints of different steps: {steps}")
-    return every[0]
+    return common([marker for first, marker in of_all((is_first, found)) if first])
 
 
 def _dataset(prompts: list[Prompt], order: list[int]) -> Dataset:
