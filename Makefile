@@ -104,8 +104,8 @@ scenarios: setup ## Sixteen ways in which a year on a cluster goes wrong; Kueue'
 	@$(BIN)/python tests/scenarios/run.py
 
 .PHONY: nodes
-nodes: setup ## Trainings on two nodes by JobSet's own controller, which is built first (~5 min)
-	@$(BIN)/palm-devcluster build --jobset
+nodes: setup ## Trainings on two nodes by JobSet's and Kueue's own controllers, built first (~6 min)
+	@$(BIN)/palm-devcluster build --jobset --kueue
 	@$(BIN)/pytest -q tests/jobset/controller.py
 
 random-walks: setup ## Users, Jobs, others and faults in any order, thousands of steps (~10 min)

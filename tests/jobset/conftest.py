@@ -1,4 +1,4 @@
-"""The quick cluster of the wiring tests, with JobSet's own controller in it."""
+"""The quick cluster of the wiring tests, with the controllers of JobSet and Kueue in it."""
 
 import sys
 from collections.abc import Iterator
@@ -27,5 +27,5 @@ START = (
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
     folder: Path = tmp_path_factory.mktemp("jobset")
     more = {REAL_TRAINER: [sys.executable, "-c", START]}
-    with quick_cluster(folder, jobset=True, images=more) as made:
+    with quick_cluster(folder, kueue=True, jobset=True, images=more) as made:
         yield made

@@ -122,6 +122,76 @@ def test_a_suspended_set_has_no_pods_and_goes_on_as_the_same_set(
     )  # fmt: skip
 
 
+def queue(tenant: Any, cpu: str) -> None:
+    """A LocalQueue ``gpus`` of the tenant's own ClusterQueue, which has so much."""
+    quotas = [{"name": "cpu", "nominalQuota": cpu}, {"name": "memory", "nominalQuota": "8Gi"}]
+    groups = [
+        {
+            "coveredResources": ["cpu", "memory"],
+            "flavors": [{"name": "any", "resources": quotas}],
+        }
+    ]
+    cluster_queue = {"namespaceSelector": {}, "resourceGroups": groups}
+    for kind, name, spec in (
+        ("ResourceFlavor", "any", {}),
+        ("ClusterQueue", tenant.namespace, cluster_queue),
+        ("LocalQueue", "gpus", {"clusterQueue": tenant.namespace}),
+    ):
+        body = {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": kind, "spec": spec}
+        tenant.kubectl("apply", "-f", "-", stdin=json.dumps(body | {"metadata": {"name": name}}))
+
+
+def test_kueue_admits_all_nodes_of_a_set_or_none(operator: Any, tenant: Any) -> None:
+    queue(tenant, "25m")  # two Pods of 10m, and not four
+    training = {"parallelism": 2, "nodes": 2, "queueName": "gpus"}
+    tenant.apply(seconds=3, rewards=REWARDS, training=training)
+    most: list[int] = []
+
+    def trained() -> bool:
+        most.append(len(tenant.running()))
+        return bool(tenant.condition("Trained").get("status") == "True")
+
+    tenant.eventually(trained, through_stalls=True)
+    assert max(most) == 2
+    sets = {b["metadata"]["uid"] for b in tenant.objects("jobsets")}
+    workloads = tenant.objects("workloads")
+    queued = {w["metadata"]["labels"]["kueue.x-k8s.io/job-uid"] for w in workloads}
+    assert sets <= queued
+    assert {w["spec"]["podSets"][0]["count"] for w in workloads} == {1, 2}
+
+
+def test_a_queued_set_is_suspended_by_its_workload_and_goes_on(operator: Any, tenant: Any) -> None:
+    queue(tenant, "100m")
+    training = {"parallelism": 1, "nodes": 2, "queueName": "gpus"}
+    tenant.apply(seconds=8, rewards=REWARDS, training=training)
+    tenant.eventually(lambda: len(running(tenant)) == 2)
+    (body,) = [b for b in tenant.objects("jobsets") if not condition(b, "Completed")]
+    uid = body["metadata"]["uid"]
+    tenant.suspend(True)
+    tenant.eventually(lambda: not running(tenant) and tenant.condition("Suspended"))
+    assert [w for w in tenant.objects("workloads") if w["spec"].get("active") is False]
+    tenant.suspend(False)
+    tenant.eventually(
+        lambda: [
+            b
+            for b in tenant.objects("jobsets")
+            if b["metadata"]["uid"] == uid and condition(b, "Completed")
+        ]
+    )
+
+
+def test_what_can_never_be_admitted_is_said_of_the_set(operator: Any, tenant: Any) -> None:
+    queue(tenant, "15m")  # a Job of one Pod, and no set of two
+    training = {"parallelism": 1, "nodes": 2, "queueName": "gpus"}
+    tenant.apply(rewards=REWARDS, training=training)
+    tenant.eventually(
+        lambda: tenant.condition("Stalled").get("reason") == "ExceedsMaxQuota", through_stalls=True
+    )
+    message = tenant.condition("Stalled")["message"]
+    assert message.startswith("JobSet assistant-train-")
+    assert "it can never be admitted by Kueue" in message
+
+
 @pytest.mark.model
 def test_two_nodes_train_a_policy(operator: Any, tenant: Any) -> None:
     tenant.store.upload_folder(random_model(), "toy")
