@@ -87,8 +87,9 @@ def _failure_policy(retries: int) -> dict[str, Any]:
         "maxRestarts": retries,
         "restartStrategy": "Recreate",
         "rules": [
-            rule("takenAway", again, policy, _DISRUPTED, _INTERRUPTED),
+            # First: a JobSet that is too old for patterns drops them, and would restart for ever.
             rule("hopeless", "FailJobSet", policy, _HOPELESS),
+            rule("takenAway", again, policy, _DISRUPTED, _INTERRUPTED),
             rule("tooLong", "FailJobSet", "DeadlineExceeded"),
         ],
     }

@@ -198,6 +198,14 @@ def test_exit_codes_mean_what_they_mean_of_a_single_job(code: int | None, action
     assert rule_of(a_set(spread()), code) == action
 
 
+def test_a_job_set_that_knows_no_patterns_does_not_restart_for_ever() -> None:
+    """Those of before v0.10 drop the field: then whatever the Pod failure policy fails is over."""
+    body = a_set(spread())
+    for rule in body["spec"]["failurePolicy"]["rules"]:
+        rule.pop("onJobFailureMessagePatterns", None)
+    assert rule_of(body, 64) == rule_of(body, None) == "FailJobSet"
+
+
 def test_retries_and_the_deadline_are_the_trainings() -> None:
     body = a_set(spread(backoffLimit=7, activeDeadlineSeconds=60))
     assert body["spec"]["failurePolicy"]["maxRestarts"] == 7
