@@ -114,13 +114,13 @@ def _failed(task: Task, job: Job, portfolio: Portfolio, others: str) -> Said:
     part = spec.training if task.step is Step.TRAIN else spec.evaluation
     limits = (part.active_deadline_seconds, spec.training.backoff_limit)
     failure = failure_of(job, section=task.section, limits=limits)
-    logs = "" if failure.goes_on else f" (`{logs_command(job.kind, task.name)}`)"
+    logs = "" if failure.goes_on else f" (`{logs_command(job.kind, job.name)}`)"
     if failure.goes_on:
         again = "it goes on by itself as soon as it can run"
     else:
         again = (
             f"a changed spec.{task.section}.template is tried by itself; to try again as it is, "
-            f"delete {job.kind} {task.name}"
+            f"delete {job.kind} {job.name}"
         )
     kind = "OracleCall" if task.step is Step.TRAIN else "Evaluation"
     return Said(
