@@ -103,6 +103,11 @@ scenarios: setup ## Sixteen ways in which a year on a cluster goes wrong; Kueue'
 	@$(BIN)/python -m palm_trainer.toy
 	@$(BIN)/python tests/scenarios/run.py
 
+.PHONY: nodes
+nodes: setup ## Trainings on two nodes by JobSet's and Kueue's own controllers, built first (~6 min)
+	@$(BIN)/palm-devcluster build --jobset --kueue
+	@$(BIN)/pytest -q tests/jobset/controller.py
+
 random-walks: setup ## Users, Jobs, others and faults in any order, thousands of steps (~10 min)
 	@$(BIN)/palm-devcluster build
 	@PALM_WALKS=300 $(BIN)/pytest -q -s tests/faults/test_random_walks.py

@@ -24,6 +24,7 @@ from palm_operator.api import Portfolio, parse_portfolio
 from palm_operator.evidence import Evidence
 from palm_operator.job_standing import Surroundings, stand
 from palm_operator.observed import Observed, Service, service_url
+from palm_operator.observed_job_sets import of_kind
 from palm_operator.observer import _found
 from palm_operator.plan import Plan, Refused, check
 from palm_operator.planner import plan
@@ -40,6 +41,11 @@ from palm_store import InMemoryStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
+RUNNING: dict[str, dict[str, Any]] = {
+    "Job": {"active": 1, "ready": 1},
+    "JobSet": {"restarts": 0, "replicatedJobsStatus": [{"name": "n", "ready": 1, "active": 1}]},
+}
+"""Statuses of what runs."""
 SETTINGS = Settings(trainer_image="trainer:test", evaluator_image="evaluator:test")
 
 
@@ -133,8 +139,11 @@ def make_result(
 
 
 def request_of(job: dict[str, Any]) -> TrainingRequest | EvaluationRequest:
-    """What a Job's container is asked to do."""
-    container = job["spec"]["template"]["spec"]["containers"][0]
+    """What the container of a Job, or of a JobSet's Job, is asked to do."""
+    spec = job["spec"]
+    if job["kind"] == "JobSet":
+        spec = spec["replicatedJobs"][0]["template"]["spec"]
+    container = spec["template"]["spec"]["containers"][0]
     text = next(v["value"] for v in container["env"] if v["name"] == REQUEST_VARIABLE)
     kind = TrainingRequest if container["name"] == "trainer" else EvaluationRequest
     return kind.model_validate_json(text.replace("$$(", "$("))
@@ -214,7 +223,7 @@ class World:
         return observed_in(
             self.portfolio,
             self.store,
-            jobs=stand([seen.job(j, portfolio_uid=uid) for j in self.jobs.values()], self.around),
+            jobs=stand([of_kind(j, portfolio_uid=uid) for j in self.jobs.values()], self.around),
             services=tuple(self.seen_service(body) for body in self.services.values()),
             serves=self.serves,
             serves_llms=self.serves_llms,
@@ -269,7 +278,7 @@ class World:
             self.jobs.pop(child.name, None)
             self.services.pop(child.name, None)
         for patch in decided.patches:
-            changed = self.jobs if patch.kind == "Job" else self.workloads or {}
+            changed = self.workloads or {} if patch.kind == "Workload" else self.jobs
             merge(changed[patch.name], patch.content)
             if changed[patch.name]["spec"].get("suspend"):
                 changed[patch.name]["status"] = {}  # its Pods go
@@ -282,7 +291,7 @@ class World:
             self.jobs[name] = json.loads(json.dumps(job))
             self.jobs[name]["metadata"]["uid"] = f"uid-{len(self.created)}"
             self.jobs[name]["metadata"]["creationTimestamp"] = stamp(self.now)
-            self.jobs[name]["status"] = {"active": 1, "ready": 1}
+            self.jobs[name]["status"] = RUNNING[job["kind"]]
             self.requests[name] = request_of(job)
         if creates is not None:
             return decided
@@ -312,7 +321,8 @@ class World:
             return
         if outcome == "Complete":
             self.answer(request)
-        job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+        complete = "Completed" if job["kind"] == "JobSet" else "Complete"
+        job["status"] = {"conditions": [{"type": complete, "status": "True"}]}
 
     def answer(self, request: TrainingRequest | EvaluationRequest) -> None:
         """Put into S3 what an image would."""

@@ -1,4 +1,4 @@
-"""What is installed into every cluster, nothing of it ours: the CRDs of KServe and Kueue."""
+"""What is installed into every cluster, nothing of it ours: CRDs of KServe, Kueue and JobSet."""
 
 import json
 import os

@@ -17,7 +17,7 @@ from rich.table import Table
 from palm_devcluster.addons import AddonError
 from palm_devcluster.build import ensure_binaries
 from palm_devcluster.cluster import STOP_ORDER, EmbeddedCluster
-from palm_devcluster.components import COMPONENTS, OPTIONAL
+from palm_devcluster.components import COMPONENTS, JOBSET, KUEUE
 from palm_devcluster.golang import BuildError
 from palm_devcluster.images import InvalidImageTable, load_images, table_path
 from palm_devcluster.paths import HOME_ENV, default_root
@@ -67,6 +67,10 @@ def up(
     kueue: Annotated[
         bool, typer.Option(help="Run Kueue's controller, which queues Jobs; built when first used.")
     ] = False,
+    jobset: Annotated[
+        bool,
+        typer.Option(help="Run JobSet's controller, for several nodes; built when first used."),
+    ] = False,
 ) -> None:
     """Start the cluster, or repair it; a healthy one is left as it is.
 
@@ -74,7 +78,7 @@ def up(
     otherwise from the cache, otherwise they are built with Go, which takes 10 to 30 minutes once.
     """
     with _failures():
-        _cluster(root, images, kserve=kserve, kueue=kueue).up(progress=_say)
+        _cluster(root, images, kserve=kserve, kueue=kueue, jobset=jobset).up(progress=_say)
 
 
 @app.command()
@@ -161,9 +165,10 @@ def images(
 @app.command()
 def build(
     kueue: Annotated[bool, typer.Option("--kueue", help="Kueue's controller too.")] = False,
+    jobset: Annotated[bool, typer.Option("--jobset", help="JobSet's controller too.")] = False,
 ) -> None:
     """Only have the programs: find or build them, and print where they are."""
-    wanted = (*COMPONENTS, *OPTIONAL) if kueue else COMPONENTS
+    wanted = (*COMPONENTS, *([KUEUE] if kueue else []), *([JOBSET] if jobset else []))
     with _failures():
         for name, path in sorted(ensure_binaries(_say, wanted).items()):
             print(f"{name:24} {path}")
@@ -191,10 +196,15 @@ def main() -> None:
 
 
 def _cluster(
-    root: Path | None, images: Path | None = None, *, kserve: bool = True, kueue: bool = False
+    root: Path | None,
+    images: Path | None = None,
+    *,
+    kserve: bool = True,
+    kueue: bool = False,
+    jobset: bool = False,
 ) -> EmbeddedCluster:
     folder = root.resolve() if root else default_root()
-    return EmbeddedCluster(folder, images, kserve=kserve, kueue=kueue)
+    return EmbeddedCluster(folder, images, kserve=kserve, kueue=kueue, jobset=jobset)
 
 
 def _say(sentence: str) -> None:

@@ -11,6 +11,8 @@ from palm_devcluster.build import Binaries, ensure_binaries, find_binaries, prog
 from palm_devcluster.components import (
     COMPONENTS,
     CRD_MODULES,
+    JOBSET,
+    JOBSET_MANIFESTS,
     KSERVE,
     KSERVE_MANIFESTS,
     KUEUE,
@@ -19,6 +21,7 @@ from palm_devcluster.components import (
 from palm_devcluster.controlplane import Layout
 from palm_devcluster.golang import Progress
 from palm_devcluster.images import load_images, table_path
+from palm_devcluster.jobset import component as jobset_component
 from palm_devcluster.kserve import component as kserve_component
 from palm_devcluster.kubeconfigs import write_kubeconfigs
 from palm_devcluster.kueue import component as kueue_component
@@ -34,6 +37,7 @@ from palm_devcluster.state import LISTENERS, Ports, choose_ports, load_ports, sa
 STOP_ORDER = (
     kserve_component.NAME,
     kueue_component.NAME,
+    jobset_component.NAME,
     "service-proxy",
     "node",
     "kube-scheduler",
@@ -42,7 +46,7 @@ STOP_ORDER = (
     "etcd",
     "s3",
 )
-_CONTROLLERS = {part.NAME: part for part in (kserve_component, kueue_component)}
+_CONTROLLERS = {part.NAME: part for part in (kserve_component, kueue_component, jobset_component)}
 _CONTAINER_GRACE_S = 10.0
 
 
@@ -66,6 +70,7 @@ class EmbeddedCluster:
         images: Another table of image names; None takes the environment's or the built-in one.
         kserve: Whether ``up`` starts KServe's controller, or stops it where it runs.
         kueue: The same of Kueue's; it is built only then.
+        jobset: The same of JobSet's.
         audited: Whether every change of an object and every S3 request is written down.
     """
 
@@ -74,6 +79,7 @@ class EmbeddedCluster:
     kserve: bool = True
     audited: bool = False
     kueue: bool = False
+    jobset: bool = False
 
     def up(self, progress: Progress = print) -> None:
         """Start what does not run, repair what is not healthy, leave the rest as it is.
@@ -81,14 +87,16 @@ class EmbeddedCluster:
         Raises:
             BuildError: A program could not be built.
             ComponentError: A component did not become healthy.
-            AddonError: The CRDs, or KServe's or Kueue's objects, could not be installed.
+            AddonError: The CRDs, or a controller's objects, could not be installed.
         """
         self._refuse_foreign_folder()
         wanted = [part for part in COMPONENTS if self.kserve or part is not KSERVE]
         wanted += [KUEUE] if self.kueue else []
+        wanted += [JOBSET] if self.jobset else []
         binaries = ensure_binaries(progress, wanted)
         crds = addons.ensure_files(CRD_MODULES, progress)
-        kserve, kueue = addons.ensure_files([KSERVE_MANIFESTS, KUEUE_MANIFESTS], progress)
+        files = [KSERVE_MANIFESTS, KUEUE_MANIFESTS, JOBSET_MANIFESTS]
+        kserve, kueue, jobset = addons.ensure_files(files, progress)
         self._paths.make_folders()
         with self._locked():
             startup = Startup(self._layout(binaries), progress)
@@ -97,10 +105,8 @@ class EmbeddedCluster:
                 startup.kserve(kserve)
             else:
                 startup.no_kserve(kserve)
-            if self.kueue:
-                startup.kueue(kueue)
-            else:
-                startup.no_kueue(kueue)
+            startup.optional("kueue", kueue, wanted=self.kueue)
+            startup.optional("jobset", jobset, wanted=self.jobset)
         names = ", ".join(startup.started)
         what = f"started {names}" if names else "nothing to do"
         progress(f"the cluster is healthy ({what}); kubeconfig: {self.kubeconfig}")

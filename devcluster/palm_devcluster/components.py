@@ -143,10 +143,19 @@ KUEUE = Component(
     ),
 )
 
+JOBSET = Component(
+    "jobset",
+    "0.12.0",
+    ("sigs.k8s.io/jobset",),
+    ("jobset",),
+    (("sigs.k8s.io/jobset/pkg/version.GitVersion", "v0.12.0"),),
+    "2 to 6 minutes on two cores: a thousand packages",
+)
+
 # The small ones first: trouble with Go or the network shows early.
 COMPONENTS = (ETCD, VERSITYGW, HELM, KUBERNETES, KSERVE)
 # Built only where they are asked for.
-OPTIONAL = (KUEUE,)
+OPTIONAL = (KUEUE, JOBSET)
 
 _KUEUE_SOURCE = (
     "sigs.k8s.io/kueue",
@@ -159,6 +168,12 @@ _KSERVE_SOURCE = (
     "h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug=",
 )
 
+_JOBSET_SOURCE = (
+    "sigs.k8s.io/jobset",
+    "v0.12.0",
+    "h1:YYPuV0px8Ongq/RXmJg6V0w2UC67aiR+rCMD06vhQQQ=",
+)
+
 CRD_MODULES = (
     ModuleFiles(
         *_KSERVE_SOURCE,
@@ -168,6 +183,7 @@ CRD_MODULES = (
         ),
     ),
     ModuleFiles(*_KUEUE_SOURCE, ("config/components/crd/bases/kueue.x-k8s.io_*.yaml",)),
+    ModuleFiles(*_JOBSET_SOURCE, ("config/components/crd/bases/jobset.x-k8s.io_*.yaml",)),
 )
 
 KUEUE_MANIFESTS = ModuleFiles(
@@ -175,6 +191,16 @@ KUEUE_MANIFESTS = ModuleFiles(
     (
         "config/components/rbac/manager_secrets_role.yaml",
         "config/components/rbac/manager_secrets_role_binding.yaml",
+        "config/components/rbac/role.yaml",
+        "config/components/rbac/role_binding.yaml",
+        "config/components/rbac/service_account.yaml",
+        "config/components/webhook/manifests.yaml",
+    ),
+)
+
+JOBSET_MANIFESTS = ModuleFiles(
+    *_JOBSET_SOURCE,
+    (
         "config/components/rbac/role.yaml",
         "config/components/rbac/role_binding.yaml",
         "config/components/rbac/service_account.yaml",

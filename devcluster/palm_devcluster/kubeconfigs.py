@@ -11,7 +11,8 @@ from palm_devcluster.pki import Pki
 def write_kubeconfigs(paths: ClusterPaths, pki: Pki, server: str) -> None:
     """Write the kubeconfig of the administrator and of every component that calls the API."""
     write_private(paths.kubeconfig, _kubeconfig(pki, "admin", server))
-    for component in ("kube-controller-manager", "kube-scheduler", "node", "kserve", "kueue"):
+    control = ("kube-controller-manager", "kube-scheduler", "node")
+    for component in (*control, "kserve", "kueue", "jobset"):
         write_private(paths.kubeconfig_of(component), _kubeconfig(pki, component, server))
 
 

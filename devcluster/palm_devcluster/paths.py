@@ -67,6 +67,11 @@ class ClusterPaths:
         return self.root / "kueue"
 
     @property
+    def jobset(self) -> Path:
+        """JobSet's configuration and certificate; there while the cluster has its controller."""
+        return self.root / "jobset"
+
+    @property
     def audit(self) -> Path:
         """What an audited cluster writes down: changes of the API server, requests to S3."""
         return self.root / "audit"
@@ -113,7 +118,7 @@ class ClusterPaths:
 
     def remove(self) -> None:
         """Remove the cluster's own files, and ``root`` where nothing else lies in it."""
-        for folder in (*self._folders, self.kserve, self.kueue, self.kubectl_cache):
+        for folder in (*self._folders, self.kserve, self.kueue, self.jobset, self.kubectl_cache):
             if folder.is_dir():
                 _remove_tree(folder)
         for file in (self.state, self.s3_credentials, self.kubeconfig, self.lock):

@@ -48,9 +48,12 @@ _IDENTITIES = (
     _Identity("kube-scheduler", "system:kube-scheduler"),
     _Identity("kubelet-client", "kube-apiserver-kubelet-client"),
     _Identity("node", f"system:node:{NODE_NAME}", "system:nodes"),
-    # Webhooks serve with these two; the API server takes their callers for the ServiceAccounts.
+    # Webhooks serve with these three; the API server takes their callers for the ServiceAccounts.
     _Identity("kserve", "system:serviceaccount:kserve:kserve-controller-manager", serves=True),
     _Identity("kueue", "system:serviceaccount:kueue-system:kueue-controller-manager", serves=True),
+    _Identity(
+        "jobset", "system:serviceaccount:jobset-system:jobset-controller-manager", serves=True
+    ),
     _Identity("node-serving", f"system:node:{NODE_NAME}", "system:nodes", serves=True, calls=False),
 )
 

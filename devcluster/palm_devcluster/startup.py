@@ -3,15 +3,19 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from palm_devcluster import addons, controlplane, processes
 from palm_devcluster.controlplane import Layout
 from palm_devcluster.golang import Progress
+from palm_devcluster.jobset import component as jobset
 from palm_devcluster.kserve import component as kserve
 from palm_devcluster.kueue import component as kueue
 from palm_devcluster.processes import Daemon
 
 _REPAIR_GRACE_S = 5.0
+
+Optional = Literal["kueue", "jobset"]
 
 
 @dataclass
@@ -61,20 +65,20 @@ class Startup:
         self._stop(kserve.NAME)
         kserve.remove(self.layout, manifests)
 
-    def kueue(self, manifests: Path) -> None:
-        """Start Kueue's controller, its objects before it.
+    def optional(self, controller: Optional, manifests: Path, *, wanted: bool) -> None:
+        """Start a controller, its objects before it; or stop it and take its webhooks away.
 
         Raises:
             ComponentError: It did not become healthy.
             AddonError: Its objects could not be installed.
         """
-        kueue.prepare(self.layout, manifests)
-        self._run(kueue.daemon(self.layout))
-
-    def no_kueue(self, manifests: Path) -> None:
-        """Stop Kueue's controller where it runs, and take its webhooks away."""
-        self._stop(kueue.NAME)
-        kueue.remove(self.layout, manifests)
+        part = {"kueue": kueue, "jobset": jobset}[controller]
+        if not wanted:
+            self._stop(part.NAME)
+            part.remove(self.layout, manifests)
+            return
+        part.prepare(self.layout, manifests)
+        self._run(part.daemon(self.layout))
 
     def _stop(self, name: str) -> None:
         if processes.stop(self.layout.paths, name, 10.0):
@@ -107,7 +111,7 @@ class Startup:
         kubectl, kubeconfig = Path(self.layout.program("kubectl")), self.layout.paths.kubeconfig
         if addons.missing_crds(kubectl, kubeconfig, crds):
             addons.install_crds(kubectl, kubeconfig, crds)
-            self.progress("the CRDs of KServe and Kueue are served")
+            self.progress("the CRDs of KServe, Kueue and JobSet are served")
 
     def _wait_for_node(self) -> None:
         kubectl, kubeconfig = Path(self.layout.program("kubectl")), self.layout.paths.kubeconfig

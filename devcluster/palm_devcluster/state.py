@@ -30,6 +30,8 @@ class Ports:
     kserve_health: int = 0
     kueue_webhooks: int = 0
     kueue_health: int = 0
+    jobset_webhooks: int = 0
+    jobset_health: int = 0
 
 
 # Which listeners belong to which process.
@@ -43,6 +45,7 @@ LISTENERS: Mapping[str, tuple[str, ...]] = {
     "service-proxy": ("proxy",),
     "kserve": ("kserve_webhooks", "kserve_health"),
     "kueue": ("kueue_webhooks", "kueue_health"),
+    "jobset": ("jobset_webhooks", "jobset_health"),
 }
 
 

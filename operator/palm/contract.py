@@ -9,9 +9,9 @@ evaluator and answered by it in ``evaluations``.
 Rewards: higher is better. Weights and rewards are in the order of the Portfolio's ``rewards``.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from palm.evaluations import (
     DivergenceEstimate,
@@ -92,13 +92,26 @@ class Execution(Model):
     """How a training is run; nothing in it says which policy is trained."""
 
     processes: int = Field(default=1, ge=1, le=64)
-    """Training processes on the node, one per GPU."""
+    """Training processes on a node, one per GPU."""
+    nodes: int = Field(default=1, ge=1, le=64)
+    """Nodes that train one policy together, each with so many processes."""
     sharding: Literal["None", "ZeRO2", "ZeRO3", "FSDP"] = "None"
     rollouts: Literal["Auto", "Transformers", "vLLMColocate", "vLLMServer"] = "Auto"
     rollout_gpus: int = Field(default=1, ge=1, le=64)
     """GPUs of the vLLM server, beside those that train."""
     checkpoint_seconds: float | None = Field(default=600, ge=0)
     """Between two checkpoints; None: only before an end that was asked for."""
+
+    @property
+    def all_processes(self) -> int:
+        """Return the number of training processes on all nodes together."""
+        return self.nodes * self.processes
+
+    @model_serializer(mode="wrap")
+    def _as_before_on_one_node(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Images of before several nodes refuse the field; for them, nothing has changed."""
+        found: dict[str, Any] = handler(self)
+        return {key: v for key, v in found.items() if key != "nodes" or v != 1}
 
 
 class TrainingRequest(Model):

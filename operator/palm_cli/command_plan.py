@@ -205,7 +205,8 @@ def _costs(portfolio: PortfolioFile, option: str) -> Costs:
         hours = tolerance(stated, where)
     resources = portfolio.spec.training.template.resources
     limits = (resources.limits if resources else None) or {}
-    return Costs(gpu_hours=hours, gpus=int(str(limits.get(_GPU, 0))))
+    nodes = portfolio.spec.training.nodes
+    return Costs(gpu_hours=hours, gpus=int(str(limits.get(_GPU, 0))) * nodes)
 
 
 def _print(plan: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """The Portfolio resource as the API server stores it; ``crd.py`` turns these models into the CRD.
 
 Its larger parts are ``api_grid`` (what is covered), ``api_oracle``, ``api_rewards``,
-``api_evaluation``, ``api_serving``, ``api_failures``, ``api_pods`` and ``api_status``.
+``api_nodes``, ``api_evaluation``, ``api_serving``, ``api_failures``, ``api_pods`` and
+``api_status``.
 
 Decimals are strings, as the Kubernetes API conventions ask: ``"8/30"`` and ``"0.2667"`` are both
 accepted. Descriptions are what ``kubectl explain portfolio.spec`` shows.
@@ -22,6 +23,7 @@ from palm.rational import parse_decimal
 from palm_operator.api_evaluation import Evaluation
 from palm_operator.api_failures import FailurePolicy
 from palm_operator.api_grid import MOST_WEIGHT_VECTORS, Grid, Pruning, Search
+from palm_operator.api_nodes import MOST_NODES, node_rules
 from palm_operator.api_oracle import Oracle, oracle_rules
 from palm_operator.api_pods import PodTemplate, gpus
 from palm_operator.api_rewards import Reward
@@ -110,6 +112,7 @@ class Training(Model):
                 "self.algorithm",
                 field=".advantageScale",
             ),
+            *node_rules(most_responses=_MAX_BATCH),
         )
     )
 
@@ -163,6 +166,9 @@ class Training(Model):
     checkpoint_interval: Duration = "10m"
     """Between two checkpoints in S3, which a killed training goes on from; 0s: only when the Pod is
     told to end."""
+    nodes: int = Field(default=1, ge=1, le=MOST_NODES)
+    """Pods, each on its own node's GPUs, that train one policy together. More than one: a JobSet
+    instead of a Job, which the cluster must have (jobset.x-k8s.io)."""
     sharding: Literal["None", "ZeRO2", "ZeRO3", "FSDP"] = "None"
     """How several training GPUs share the model: not at all, DeepSpeed ZeRO, or PyTorch's FSDP."""
     rollouts: Rollouts = Rollouts()
@@ -191,6 +197,7 @@ class Training(Model):
         sampling = self.rollouts.gpus if self.rollouts.engine == "vLLMServer" else 0
         return Execution(
             processes=max(1, gpus(self.template) - sampling),
+            nodes=self.nodes,
             sharding=self.sharding,
             rollouts=self.rollouts.engine,
             rollout_gpus=self.rollouts.gpus,

@@ -6,7 +6,7 @@ later would be missed.
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Self
 
 from aiohttp import ClientError
@@ -16,16 +16,17 @@ from kubernetes.aio.dynamic.exceptions import ConflictError, DynamicApiError, No
 
 from palm_operator.access import api_client
 from palm_operator.api import GROUP, KIND, PLURAL, VERSION
-from palm_operator.names import FIELD_MANAGER, LABEL_PORTFOLIO_UID, LABEL_STEP
+from palm_operator.names import FIELD_MANAGER, LABEL_JOB_SET_UID, LABEL_PORTFOLIO_UID, LABEL_STEP
 
 Object = dict[str, Any]
-Child = Literal["Job", "InferenceService", "LLMInferenceService"]
+Child = Literal["Job", "JobSet", "InferenceService", "LLMInferenceService"]
 
 _PAGE = 500
 _TIMEOUT_SECONDS = 30.0
 _KINDS = {
     "Portfolio": ("apis", GROUP, VERSION, PLURAL),
     "Job": ("apis", "batch", "v1", "jobs"),
+    "JobSet": ("apis", "jobset.x-k8s.io", "v1alpha2", "jobsets"),
     "InferenceService": ("apis", "serving.kserve.io", "v1beta1", "inferenceservices"),
     "LLMInferenceService": ("apis", "serving.kserve.io", "v1alpha1", "llminferenceservices"),
     "Pod": ("api", "", "v1", "pods"),
@@ -100,6 +101,20 @@ class Cluster:
     async def jobs(self, namespace: str, uid: str) -> list[Object]:
         """Return the Jobs that carry a Portfolio's label, straight from the API server."""
         return await self._listed("Job", namespace, f"{LABEL_PORTFOLIO_UID}={uid}") or []
+
+    async def job_sets(self, namespace: str, uid: str) -> list[Object]:
+        """Return the JobSets that carry a Portfolio's label; none where there is no such kind."""
+        kind, selector = "JobSet", f"{LABEL_PORTFOLIO_UID}={uid}"
+        # Entries of a list do not say their kind.
+        return [
+            {**body, "kind": kind} for body in await self._listed(kind, namespace, selector) or []
+        ]
+
+    async def jobs_of_sets(self, namespace: str, uids: Iterable[str]) -> list[Object]:
+        """Return the Jobs that JobSet's controller made for some JobSets."""
+        return (
+            await self._listed("Job", namespace, f"{LABEL_JOB_SET_UID} in ({','.join(uids)})") or []
+        )
 
     async def services(self, namespace: str, uid: str) -> list[Object] | None:
         """Return the InferenceServices that carry a Portfolio's label; None without KServe."""

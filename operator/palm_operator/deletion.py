@@ -17,6 +17,7 @@ from palm_operator import retention
 from palm_operator.api import Portfolio
 from palm_operator.cluster import Child, Cluster, ClusterUnavailable
 from palm_operator.executor import Executor, name_of
+from palm_operator.observed_job_sets import of_kind
 from palm_operator.pausing import is_paused
 from palm_operator.purger import Purger, UseUnknown
 from palm_operator.requests import storage_location
@@ -87,15 +88,16 @@ class Deletion:
         """Delete Jobs with their Pods, and the servers of what is about to go."""
         metadata = portfolio.metadata
         uid, namespace = metadata.uid, metadata.namespace
-        jobs, services, llms = await asyncio.gather(
+        jobs, sets, services, llms = await asyncio.gather(
             self._cluster.jobs(namespace, uid),
+            self._cluster.job_sets(namespace, uid),
             self._cluster.services(namespace, uid),
             self._cluster.llm_services(namespace, uid),
         )
-        for job in (seen.job(body, portfolio_uid=uid) for body in jobs):
+        for job in (of_kind(body, portfolio_uid=uid) for body in (*jobs, *sets)):
             if job.owned and not job.deleting:
                 await self._cluster.delete(
-                    "Job", namespace, job.name, job.uid, propagation="Foreground"
+                    job.kind, namespace, job.name, job.uid, propagation="Foreground"
                 )
         for body in (*(services or ()), *(llms or ())):
             if seen.is_owned(body, uid) and "deletionTimestamp" not in body["metadata"]:
@@ -106,11 +108,14 @@ class Deletion:
     async def _writers(self, portfolio: Portfolio) -> list[str]:
         """Return the Jobs and Pods of the Portfolio that may still write to S3."""
         namespace, uid = portfolio.metadata.namespace, portfolio.metadata.uid
-        jobs, pods = await asyncio.gather(
-            self._cluster.jobs(namespace, uid), self._cluster.job_pods(namespace, uid)
+        jobs, sets, pods = await asyncio.gather(
+            self._cluster.jobs(namespace, uid),
+            self._cluster.job_sets(namespace, uid),
+            self._cluster.job_pods(namespace, uid),
         )
+        seen_jobs = [of_kind(body, portfolio_uid=uid) for body in (*jobs, *sets)]
         return [
-            *(f"Job {j['metadata']['name']}" for j in jobs if seen.is_owned(j, uid)),
+            *(f"{job.kind} {job.name}" for job in seen_jobs if job.owned),
             *(f"Pod {p['metadata']['name']}" for p in pods
               if (p.get("status") or {}).get("phase") not in _ENDED),
         ]  # fmt: skip

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from palm_operator import observed as seen
 from palm_operator.api import Portfolio
 from palm_operator.cluster import Child, Cluster, ClusterUnavailable
 from palm_operator.observed import Job, Service, is_owned
+from palm_operator.observed_job_sets import of_kind
 from palm_operator.observer import Cache, Stores
 from palm_operator.plan import Patch, Plan
 from palm_operator.record_news import deletion
@@ -91,7 +91,7 @@ class Executor:
 
         async def limited(manifest: Mapping[str, Any]) -> str | None:
             async with gate:
-                if manifest["kind"] == "Job":
+                if manifest["kind"] in ("Job", "JobSet"):
                     return await self._create_unless_refused(portfolio, manifest, job_refusals)
                 try:
                     return await self._apply(portfolio, manifest)
@@ -174,16 +174,19 @@ class Executor:
         try:
             return await self._create_job(portfolio, manifest)
         except ClusterUnavailable as error:
-            refusals[name] = refusal(error.status, error.explanation)
+            refusals[name] = refusal(error.status, error.explanation, kind=manifest["kind"])
             return None
 
     async def _create_job(self, portfolio: Portfolio, manifest: Mapping[str, Any]) -> str | None:
         metadata, uid = manifest["metadata"], portfolio.metadata.uid
         if await self._cluster.create(manifest):
-            self.expectations.add(uid, seen.job(manifest, portfolio_uid=uid))
-            logger.info("Portfolio %s: created Job %s", portfolio.metadata.name, metadata["name"])
+            self.expectations.add(uid, of_kind(manifest, portfolio_uid=uid))
+            logger.info("Portfolio %s: created %s %s", portfolio.metadata.name, manifest["kind"],
+                        metadata["name"])  # fmt: skip
             return None
-        existing = await self._cluster.found("Job", metadata["namespace"], metadata["name"])
+        existing = await self._cluster.found(
+            manifest["kind"], metadata["namespace"], metadata["name"]
+        )
         foreign = existing is not None and not is_owned(existing, uid)
         return str(metadata["name"]) if foreign else None
 
@@ -204,7 +207,7 @@ class Executor:
                         patch.name, changed)  # fmt: skip
 
     async def _delete(self, portfolio: Portfolio, child: Job | Service) -> None:
-        kind: Child = "Job" if isinstance(child, Job) else child.kind
+        kind: Child = child.kind
         await self._cluster.delete(kind, portfolio.metadata.namespace, child.name, child.uid)
         logger.info("Portfolio %s: deleted %s %s", portfolio.metadata.name, kind, child.name)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from palm_operator.api import Portfolio
 from palm_operator.exit_codes import OUT_OF_MEMORY, Why, meaning
+from palm_operator.job_kinds import logs_command
 from palm_operator.names import LAST_ATTEMPT, Step
 from palm_operator.observed import Job
 from palm_operator.status import Said
@@ -38,9 +39,9 @@ def failed_said(broken: Sequence[Task], portfolio: Portfolio) -> Said:
         return Said(
             "False",
             "NameConflict",
-            f"a Job {task.name} exists and is not controlled by this Portfolio, so the {task.what} "
-            f"of {task.whose} cannot be made; that Job is not touched: delete it, or rename the "
-            f"Portfolio{others}",
+            f"a {task.kind} {task.name} exists and is not controlled by this Portfolio, so the "
+            f"{task.what} of {task.whose} cannot be made; that {task.kind} is not touched: delete "
+            f"it, or rename the Portfolio{others}",
         )
     if task.state is State.FAILED and task.job is not None:
         return _failed(task, task.job, portfolio, others)
@@ -48,8 +49,8 @@ def failed_said(broken: Sequence[Task], portfolio: Portfolio) -> Said:
         "False",
         repetition_reason(task),
         f"the {task.what} of {task.whose} finished {LAST_ATTEMPT} times and {complaint(task)}: "
-        f"see `kubectl logs job/{task.name}`. {_consequence(task, portfolio)}. Delete its Jobs to "
-        f"try again{others}",
+        f"see `{logs_command(task.ran_as, task.name)}`. {_consequence(task, portfolio)}. Delete "
+        f"its {task.ran_as}s to try again{others}",
     )
 
 
@@ -113,13 +114,13 @@ def _failed(task: Task, job: Job, portfolio: Portfolio, others: str) -> Said:
     part = spec.training if task.step is Step.TRAIN else spec.evaluation
     limits = (part.active_deadline_seconds, spec.training.backoff_limit)
     failure = failure_of(job, section=task.section, limits=limits)
-    logs = "" if failure.goes_on else f" (`kubectl logs job/{task.name}`)"
+    logs = "" if failure.goes_on else f" (`{logs_command(job.kind, job.name)}`)"
     if failure.goes_on:
         again = "it goes on by itself as soon as it can run"
     else:
         again = (
             f"a changed spec.{task.section}.template is tried by itself; to try again as it is, "
-            f"delete Job {task.name}"
+            f"delete {job.kind} {job.name}"
         )
     kind = "OracleCall" if task.step is Step.TRAIN else "Evaluation"
     return Said(

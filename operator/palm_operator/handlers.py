@@ -17,6 +17,7 @@ from palm_operator.observed import is_owned
 from palm_operator.queue import Key, WorkQueue
 
 _WATCH_SECONDS = 300
+_JOB_SETS = ("jobset.x-k8s.io", "v1alpha2", "jobsets")
 
 
 class Patience:
@@ -67,6 +68,10 @@ def registry(
     async def job(body: Mapping[str, Any], **_: Any) -> None:
         _add_owner(queue, body)
 
+    @kopf.on.event(*_JOB_SETS, registry=handlers, id="jobset", labels=ours)
+    async def job_set(body: Mapping[str, Any], **_: Any) -> None:
+        _add_owner(queue, body)
+
     @kopf.on.event(
         "serving.kserve.io",
         "v1beta1",
@@ -113,6 +118,7 @@ def kopf_settings(*, scans: bool) -> kopf.OperatorSettings:
     # Filtered by the server: a cluster has many Pods and Jobs that are none of ours.
     settings.watching.label_selectors["v1", "pods"] = f"{LABEL_PORTFOLIO_UID},!{LABEL_STEP}"
     settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_PORTFOLIO_UID
+    settings.watching.label_selectors[_JOB_SETS] = LABEL_PORTFOLIO_UID
     return settings
 
 

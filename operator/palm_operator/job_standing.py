@@ -7,11 +7,13 @@ from typing import Any
 
 from palm_operator import queue_standing
 from palm_operator.api import Portfolio
+from palm_operator.endings import most_telling
 from palm_operator.job_pods import Hindrance, JobPod, one_line
 from palm_operator.observed import Job, Observed
 from palm_operator.refusals import refusal
 
 _FIRST_LOOK_S, _LAST_LOOK_S = 3.0, 60.0
+UNTOUCHED = Hindrance("JobSetNotWatched", "JobSet's controller has made no Job for it")
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class Surroundings:
         patient_with: Jobs too young for conclusions from what is not there yet, by uid.
         refused_pods: The last thing that the Job controller was told when it made a Pod, by the
             Job's uid.
+        made_nothing: JobSets, by uid, for which their controller has made no Job although it could.
     """
 
     pods: Sequence[JobPod] = ()
     workloads: Mapping[str, Mapping[str, Any]] | None = None
     patient_with: frozenset[str] = frozenset()
     refused_pods: Mapping[str, str] | None = None
+    made_nothing: frozenset[str] = frozenset()
 
 
 def stand(jobs: Sequence[Job], around: Surroundings) -> tuple[Job, ...]:
@@ -81,7 +85,8 @@ def _standing(job: Job, pods: Sequence[JobPod], around: Surroundings) -> Job:
     # A disruption is nobody's fault: what the last try of its own said matters.
     own = [ending for ending in endings if not ending.is_disruption]
     if endings:
-        job = replace(job, ending=(own or endings)[-1])
+        told = own or endings
+        job = replace(job, ending=most_telling(told) if job.kind == "JobSet" else told[-1])
     if job.state != "Active" or job.begun:
         return job
     waiting = [pod for pod in pods if pod.ending is None]
@@ -107,6 +112,8 @@ def _hindrance(job: Job, pods: Sequence[JobPod], around: Surroundings) -> Hindra
             why = f"it is suspended and Kueue has made no Workload for it (queue {job.queue})"
             return Hindrance("QueueNotWatched", why)
         return Hindrance("Suspended", "it is suspended")
+    if job.uid in around.made_nothing:
+        return UNTOUCHED
     if pods:
         return pods[-1].hindrance
     said = (around.refused_pods or {}).get(job.uid)

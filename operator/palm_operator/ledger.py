@@ -14,6 +14,7 @@ from palm_operator import names
 from palm_operator.api import Portfolio
 from palm_operator.decision import Decision, Guaranteed
 from palm_operator.evidence import Evidence
+from palm_operator.job_kinds import name_of
 from palm_operator.requests import Policy, storage_location
 from palm_operator.search import Fate, Search
 from palm_operator.work import Work
@@ -245,7 +246,7 @@ def _made(portfolio: Portfolio, policy: Policy) -> dict[str, Any]:
     folder = artifacts.model_folder(policy.digest)
     return {
         "model": artifacts.uri(storage_location(portfolio.spec), folder),
-        "job": names.job_name(portfolio.metadata.name, names.Step.TRAIN, policy.name),
+        "job": name_of(portfolio, names.Step.TRAIN, policy.name),
     }
 
 

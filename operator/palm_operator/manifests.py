@@ -7,6 +7,8 @@ from palm.exit_codes import NOT_RETRIED
 from palm_operator import names, pods
 from palm_operator.api import API_VERSION, KIND, Portfolio
 from palm_operator.api_pods import PodTemplate
+from palm_operator.job_kinds import name_of, nodes_of
+from palm_operator.job_sets import job_set
 from palm_operator.names import Step
 from palm_operator.requests import Policy, policy_evaluation, policy_training
 from palm_operator.settings import Settings
@@ -21,9 +23,10 @@ _CONTAINERS = {Step.TRAIN: "trainer", Step.EVALUATE: "evaluator"}
 def training_job(
     portfolio: Portfolio, work: Work, policy: Policy, *, settings: Settings, attempt: int = 1
 ) -> dict[str, Any]:
-    """Return the Job of one oracle call."""
+    """Return the Job of one oracle call, or the JobSet where several nodes train."""
     request = policy_training(portfolio, work.affine_maps or (), policy)
-    return _job(
+    nodes = nodes_of(portfolio, Step.TRAIN)
+    job = _job(
         portfolio,
         Step.TRAIN,
         request,
@@ -36,6 +39,7 @@ def training_job(
         run=run_digest(portfolio, Step.TRAIN, settings),
         annotations=audit(policy),
     )
+    return job if nodes == 1 else job_set(job, nodes)
 
 
 def evaluation_job(
@@ -83,6 +87,7 @@ def run_digest(portfolio: Portfolio, step: Step, settings: Settings) -> str:
     part = spec.training if step is Step.TRAIN else spec.evaluation
     ours = settings.trainer_image if step is Step.TRAIN else settings.evaluator_image
     secret = spec.storage.s3.credentials_secret
+    nodes = nodes_of(portfolio, step)
     return digest_of(
         {
             "image": part.template.image or ours,
@@ -93,6 +98,8 @@ def run_digest(portfolio: Portfolio, step: Step, settings: Settings) -> str:
             "sharding": spec.training.sharding,
             "rollouts": spec.training.rollouts.model_dump(mode="json", by_alias=True),
             "secret": secret.name if secret else None,
+            # As it was before there were several: what failed then is not tried again for it.
+            **({"nodes": nodes} if nodes > 1 else {}),
         }
     )[:8]
 
@@ -161,7 +168,7 @@ def _job(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": names.job_name(metadata.name, step, policy, attempt),
+            "name": name_of(portfolio, step, policy, attempt),
             "namespace": metadata.namespace,
             "labels": {**labels, **queue, names.LABEL_RUN: run},
             "annotations": annotations,

@@ -37,6 +37,9 @@ LABEL_LLM_NAME = "app.kubernetes.io/name"
 LABEL_KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 LABEL_KUEUE_JOB_UID = "kueue.x-k8s.io/job-uid"
 """By Kueue on a Workload: whose it is."""
+LABEL_JOB_SET = "jobset.sigs.k8s.io/jobset-name"
+LABEL_JOB_SET_UID = "jobset.sigs.k8s.io/jobset-uid"
+"""By JobSet's controller on the Jobs and Pods that it makes: whose they are."""
 
 ANNOTATION_WEIGHTS = f"{PREFIX}weights"
 ANNOTATION_POLICY_DIGEST = f"{PREFIX}policy-digest"
@@ -61,6 +64,8 @@ ANNOTATION_POLICIES = f"{PREFIX}policies"
 """On a shared server: JSON, per policy its weights and digest."""
 
 JOB_NAME_LIMIT = 63
+JOB_SET_NAME_LIMIT = 49
+"""A Pod of a JobSet is called ``<JobSet>-n-0-<index>-<5 characters>``, in at most 63."""
 LABEL_LIMIT = 63
 SERVICE_AND_NAMESPACE_LIMIT = 52
 LAST_ATTEMPT = 3
@@ -103,11 +108,13 @@ def stem(portfolio: str, room: int) -> str:
     return f"{label[: room - 1 - _HASH_DIGITS].rstrip('-')}-{digest}"
 
 
-def job_name(portfolio: str, step: Step, policy: str, attempt: int = 1) -> str:
+def job_name(
+    portfolio: str, step: Step, policy: str, attempt: int = 1, *, limit: int = JOB_NAME_LIMIT
+) -> str:
     """Return ``<portfolio>-train-<policy>``, ``…-eval-…``; from the second attempt on ``…-r2``."""
     tail = f"-{_WORDS[step]}-{policy}"
     again = f"-r{attempt}" if attempt > 1 else ""
-    return stem(portfolio, JOB_NAME_LIMIT - len(tail) - _ATTEMPT_ROOM) + tail + again
+    return stem(portfolio, limit - len(tail) - _ATTEMPT_ROOM) + tail + again
 
 
 def base_policy(evaluation_digest: str) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from palm.training_progress import TrainingProgress
 from palm_operator import names
 from palm_operator.evidence import Evidence
+from palm_operator.job_kinds import JobKind
 from palm_operator.job_pods import Ending, Hindrance
 from palm_operator.names import Step
 from palm_operator.record import Recorded
@@ -25,7 +26,7 @@ _UNKNOWN = Standing("Starting", "NotSeen", "nothing is known of it")
 
 @dataclass(frozen=True)
 class Job:
-    """A training or evaluation Job of a Portfolio."""
+    """A training or evaluation Job of a Portfolio, or the JobSet of a training on several nodes."""
 
     name: str
     uid: str
@@ -59,6 +60,7 @@ class Job:
     """Whether the operator suspended it."""
     queued: bool = False
     """Whether it is meant for a queue of Kueue."""
+    kind: JobKind = "Job"
     resuming: bool = False
     """Whether it was resumed and nobody has taken that up yet: since when it waits is not known."""
 

@@ -37,7 +37,7 @@ class ObjectWrite:
 class Patch:
     """A change to be merged into an object of the Portfolio's namespace."""
 
-    kind: Literal["Job", "Workload"]
+    kind: Literal["Job", "JobSet", "Workload"]
     name: str
     content: Mapping[str, Any]
     """With ``metadata.uid``: another object of that name is left alone."""

@@ -70,13 +70,25 @@ _TEXTS = (
 _GENERAL = "see the API server's answer; the same is tried again"
 
 
-def refusal(status: int | None, message: str) -> Refusal:
+NO_JOB_SETS = Refusal(
+    "JobSetNotInstalled",
+    "this cluster has no JobSet (jobset.x-k8s.io/v1alpha2), which spec.training.nodes takes",
+    "install JobSet (https://jobset.sigs.k8s.io), or set spec.training.nodes to 1",
+    is_final=True,
+)
+
+
+def refusal(status: int | None, message: str, *, kind: str = "Job") -> Refusal:
     """Return why an object was refused.
 
     Args:
         status: The HTTP status; None where there was no answer.
         message: The API server's, or an admission plugin's.
+        kind: What was refused.
     """
+    # Of a namespace that is gone, the API server says that, and by its name.
+    if status == 404 and kind == "JobSet" and "namespaces" not in message:
+        return NO_JOB_SETS
     for pattern, reason, remedy in _TEXTS:
         if re.search(pattern, message):
             return Refusal(reason, message, remedy)

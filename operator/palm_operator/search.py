@@ -19,7 +19,8 @@ from palm.rational import parse_decimal
 from palm.search import SearchStep, Target, next_batch
 from palm_operator.api import Portfolio
 from palm_operator.grids import WeightVectors
-from palm_operator.names import Step, job_name
+from palm_operator.job_kinds import name_of
+from palm_operator.names import Step
 from palm_operator.observed import Observed
 from palm_operator.outcomes import is_evaluated, outcomes_of
 from palm_operator.requests import Policy
@@ -177,7 +178,7 @@ def _allowed(batch: tuple[int, ...], fates: Mapping[int, Fate], calls: int) -> l
 def fates_of(portfolio: Portfolio, work: Work, observed: Observed) -> dict[int, Fate]:
     """Return the fates of the policies for which an oracle call was made, or cannot be."""
     evidence, made = observed.evidence, observed.digests_with_jobs
-    foreign, name = observed.foreign_names, portfolio.metadata.name
+    foreign = observed.foreign_names
     fates: dict[int, Fate] = {}
     for policy in work.policies:
         step, digest = policy.oracle_call
@@ -185,9 +186,9 @@ def fates_of(portfolio: Portfolio, work: Work, observed: Observed) -> dict[int, 
         if (
             digest in done
             or not made.isdisjoint((policy.digest, policy.evaluation_digest))
-            or (foreign and job_name(name, step, policy.name) in foreign)
+            or (foreign and name_of(portfolio, step, policy.name) in foreign)
         ):
-            fates[policy.index] = _fate(*policy_tasks(name, observed, policy))
+            fates[policy.index] = _fate(*policy_tasks(portfolio, observed, policy))
     return fates
 
 

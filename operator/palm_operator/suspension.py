@@ -140,7 +140,7 @@ def _job_patch(
     if resumed is not None:
         # Kueue keeps no time of it for what it had not admitted yet.
         metadata["annotations"][ANNOTATION_RESUMED] = stamp(resumed)
-    return Patch("Job", job.name, {"metadata": metadata, **content})
+    return Patch(job.kind, job.name, {"metadata": metadata, **content})
 
 
 def _workload_patch(workload: Workload, *, active: bool) -> Patch:

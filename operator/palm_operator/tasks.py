@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from palm_operator import names
+from palm_operator import job_kinds, names
 from palm_operator.api import Portfolio
+from palm_operator.job_kinds import JobKind
 from palm_operator.names import LAST_ATTEMPT, Step
 from palm_operator.observed import Job, Observed
 from palm_operator.requests import Policy
@@ -51,6 +52,8 @@ class Task:
     """Name of the Job of the current or next attempt."""
     state: State
     attempt: int = 1
+    kind: JobKind = "Job"
+    """What its current or next attempt is run by."""
     job: Job | None = None
     """The Job of the last attempt."""
     invalid: str = ""
@@ -80,6 +83,11 @@ class Task:
         return "training" if self.step is Step.TRAIN else "evaluation"
 
     @property
+    def ran_as(self) -> JobKind:
+        """Return what its last attempt was run by."""
+        return self.job.kind if self.job else self.kind
+
+    @property
     def is_repetition(self) -> bool:
         """Say whether an earlier attempt finished without a valid object."""
         return self.attempt > 1
@@ -98,10 +106,9 @@ def tasks_of(
         observed: What there is.
         called: The policies that are wanted, most urgent first.
     """
-    name = portfolio.metadata.name
-    pairs = [policy_tasks(name, observed, policy) for policy in called]
+    pairs = [policy_tasks(portfolio, observed, policy) for policy in called]
     return (
-        base_task(name, work, observed),
+        base_task(portfolio, work, observed),
         *(evaluation for evaluation, _ in pairs),
         *(training for _, training in pairs),
     )
@@ -144,14 +151,14 @@ def _is_begun(job: Job, observed: Observed) -> bool:
     return job.begun or job.digest in observed.progress
 
 
-def base_task(portfolio: str, work: Work, observed: Observed) -> Task:
+def base_task(portfolio: Portfolio, work: Work, observed: Observed) -> Task:
     """Return the evaluation of the base policy."""
     digest = work.base.evaluation_digest
     done = digest in observed.evidence.results
     return _task(portfolio, observed, Step.EVALUATE, None, digest, work.base_key, done)
 
 
-def policy_tasks(portfolio: str, observed: Observed, policy: Policy) -> tuple[Task, Task]:
+def policy_tasks(portfolio: Portfolio, observed: Observed, policy: Policy) -> tuple[Task, Task]:
     """Return the evaluation and the training of a policy."""
     evidence = observed.evidence
     trained = policy.is_trained(evidence.trained)
@@ -181,7 +188,7 @@ def policy_tasks(portfolio: str, observed: Observed, policy: Policy) -> tuple[Ta
 
 
 def _task(
-    portfolio: str,
+    portfolio: Portfolio,
     observed: Observed,
     step: Step,
     policy: Policy | None,
@@ -195,7 +202,7 @@ def _task(
     last = jobs[-1] if jobs else None
     state, attempt = _state(last, done=done, waits=waits)
     subject = policy.name if policy else names.base_policy(digest)
-    name = names.job_name(portfolio, step, subject, attempt)
+    name = job_kinds.name_of(portfolio, step, subject, attempt)
     if state is State.STARTABLE:
         state = _unless_occupied(name, observed)
     return Task(
@@ -206,6 +213,7 @@ def _task(
         name=name,
         state=state,
         attempt=attempt,
+        kind=job_kinds.kind_of(portfolio, step),
         job=last,
         invalid=observed.evidence.invalid.get(key, ""),
     )

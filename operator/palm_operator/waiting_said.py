@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from palm_operator.job_pods import Hindrance
-from palm_operator.refusals import Refusal, refusal
+from palm_operator.refusals import NO_JOB_SETS, Refusal, refusal
 from palm_operator.status import Said
 from palm_operator.tasks import State, Task
 
@@ -25,6 +25,7 @@ _REMEDIES = {
     "ClusterQueue",
     "Misconfigured": "make the LocalQueue and ClusterQueue, or correct spec.training.queueName",
     "QueueNotWatched": "see that Kueue's controller runs and manages this namespace",
+    "JobSetNotWatched": "see that JobSet's controller runs (namespace jobset-system)",
     "NoMatchingFlavor": "change nodeSelector or tolerations of spec.{section}.template, or the "
     "ClusterQueue's flavors",
     "Deactivated": "set spec.active of its Workload, or delete the Job to queue it anew",
@@ -82,7 +83,9 @@ def refused_said(tasks: Sequence[Task], refusals: Mapping[str, Refusal]) -> Said
     why = refusals[first.name]
     more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
     happens = (
-        "It would be refused for ever"
+        "It is tried again every two minutes"
+        if why is NO_JOB_SETS
+        else "It would be refused for ever"
         if why.is_final
         else "It is tried again with growing pauses, at most two minutes, and when a Job ends; "
         "what runs goes on"
@@ -91,8 +94,8 @@ def refused_said(tasks: Sequence[Task], refusals: Mapping[str, Refusal]) -> Said
     return Said(
         "False",
         why.reason,
-        f"Job {first.name} for the {first.what} of {first.whose}{more} was refused by the API "
-        f"server: {said}. {happens}. {do}",
+        f"{first.kind} {first.name} for the {first.what} of {first.whose}{more} was refused by the "
+        f"API server: {said}. {happens}. {do}",
     )
 
 
@@ -109,10 +112,10 @@ def _waits(waiting: Sequence[Task]) -> Said:
     do = remedy(hindrance, task.section)
     advice = f". {do[:1].upper()}{do[1:]}" if do else "; it runs as soon as it can"
     if "template" in do:
-        advice += ": a changed template replaces a Job that has not run"
+        advice += f": a changed template replaces a {job.kind} that has not run"
     return Said(
         "False",
         hindrance.reason,
-        f"Job {job.name} for the {task.what} of {task.whose} does not run yet: "
+        f"{job.kind} {job.name} for the {task.what} of {task.whose} does not run yet: "
         f"{hindrance_text(hindrance)}{advice}{more}",
     )

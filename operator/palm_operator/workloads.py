@@ -30,7 +30,7 @@ def workload(body: Mapping[str, Any]) -> Workload:
     """Return what matters of a kueue.x-k8s.io Workload."""
     metadata = body["metadata"]
     owners = metadata.get("ownerReferences") or []
-    owner = next((o.get("uid", "") for o in owners if o.get("kind") == "Job"), "")
+    owner = next((o.get("uid", "") for o in owners if o.get("kind") in ("Job", "JobSet")), "")
     return Workload(
         name=metadata["name"],
         uid=metadata.get("uid", ""),

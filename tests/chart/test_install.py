@@ -72,11 +72,13 @@ def attributes(verb: str, resource: str, namespace: str) -> dict[str, str]:
 
 PORTFOLIOS = "portfolios.palm-operator.dev"
 SERVICES = "inferenceservices.serving.kserve.io"
+JOB_SETS = "jobsets.jobset.x-k8s.io"
 ALLOWED = [
     *((verb, PORTFOLIOS) for verb in ("get", "list", "watch", "patch")),
     *((verb, f"{PORTFOLIOS}/status") for verb in ("get", "patch", "update")),
     ("update", f"{PORTFOLIOS}/finalizers"),
     *((verb, "jobs.batch") for verb in ("get", "list", "watch", "create", "patch", "delete")),
+    *((verb, JOB_SETS) for verb in ("get", "list", "watch", "create", "patch", "delete")),
     *((verb, "workloads.kueue.x-k8s.io") for verb in ("list", "patch")),
     *((verb, "pods") for verb in ("get", "list", "watch")),
     *((verb, SERVICES) for verb in ("get", "list", "watch", "create", "patch", "delete")),
@@ -89,6 +91,7 @@ DENIED = [
     *((verb, "secrets") for verb in ("get", "list", "watch", "create", "update", "delete")),
     *((verb, PORTFOLIOS) for verb in ("create", "update", "delete")),
     *((verb, "jobs.batch") for verb in ("update", "deletecollection")),
+    *((verb, JOB_SETS) for verb in ("update", "deletecollection")),
     *((verb, "workloads.kueue.x-k8s.io") for verb in ("create", "update", "delete")),
     *((verb, "pods") for verb in ("create", "delete")),
     ("get", "pods/log"),

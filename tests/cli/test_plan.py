@@ -50,6 +50,12 @@ def searched(mode: str, *, limit: int) -> PortfolioFile:
     return replace(portfolio, spec=portfolio.spec.model_copy(update={"search": search}))
 
 
+def test_gpus_are_those_of_all_nodes(portfolio: dict[str, Any]) -> None:
+    before = planned(portfolio)["gpus_per_oracle_call"]
+    portfolio["spec"]["training"]["nodes"] = 3
+    assert planned(portfolio)["gpus_per_oracle_call"] == 3 * before
+
+
 def test_gpu_hours_come_from_the_annotation_or_the_option(portfolio: dict[str, Any]) -> None:
     portfolio["spec"]["search"] = {"mode": "Grid"}
     portfolio["metadata"]["annotations"] = {HOURS_ANNOTATION: "2.5"}

@@ -144,17 +144,20 @@ def test_nothing_is_built_where_every_program_is_given(tmp_path, monkeypatch):
     assert said == []
 
 
-def test_kueue_is_built_only_where_it_is_asked_for(tmp_path, monkeypatch):
-    assert components.KUEUE not in components.COMPONENTS
+@pytest.mark.parametrize("component", components.OPTIONAL, ids=lambda component: component.name)
+def test_controllers_of_queues_and_sets_are_built_only_where_asked_for(
+    component, tmp_path, monkeypatch
+):
+    assert component not in components.COMPONENTS
     monkeypatch.setenv("PALM_DEVCLUSTER_BIN", str(tmp_path))
-    (tmp_path / "kueue").touch(mode=0o755)
-    assert find_binaries()["kueue"] == tmp_path / "kueue"
+    (tmp_path / component.name).touch(mode=0o755)
+    assert find_binaries()[component.name] == tmp_path / component.name
 
 
 def test_ports_are_remembered_while_they_are_free():
     first = state.choose_ports(None, frozenset())
     assert state.choose_ports(first, frozenset()) == first
-    assert len(set(dataclasses.astuple(first))) == 12
+    assert len(set(dataclasses.astuple(first))) == 14
 
 
 def test_a_cluster_of_an_older_version_keeps_its_ports_and_gets_the_new_ones(tmp_path):

@@ -34,10 +34,11 @@ def hooks(objects):
     return [hook for configuration in found for hook in configuration["webhooks"]]
 
 
-def test_only_jobs_and_kueues_own_kinds_are_checked(objects):
+def test_only_jobs_job_sets_and_kueues_own_kinds_are_checked(objects):
     checked = {r for hook in hooks(objects) for rule in hook["rules"] for r in rule["resources"]}
     assert checked == {
-        "jobs", "clusterqueues", "resourceflavors", "workloads", "cohorts", "workloads/status",
+        "jobs", "jobsets", "clusterqueues", "resourceflavors", "workloads", "cohorts",
+        "workloads/status",
     }  # fmt: skip
 
 
@@ -63,13 +64,13 @@ def test_what_is_taken_away_is_what_was_applied(objects, documents):
     assert webhook_names(documents, manifests.PREFIX) == webhook_names(objects)
 
 
-def test_it_listens_on_loopback_only_and_queues_jobs_only():
+def test_it_listens_on_loopback_only_and_queues_jobs_and_job_sets_only():
     made = manifests.configuration(webhooks=1, health=2, certificates=Path("/c"))
     assert made["webhook"] == {"host": "127.0.0.1", "port": 1, "certDir": "/c"}
     assert made["health"]["healthProbeBindAddress"] == "127.0.0.1:2"
     assert made["metrics"]["bindAddress"] == "0"
     assert made["featureGates"]["VisibilityOnDemand"] is False
-    assert made["integrations"]["frameworks"] == ["batch/job"]
+    assert made["integrations"]["frameworks"] == ["batch/job", "jobset.x-k8s.io/jobset"]
 
 
 def test_documents_are_not_changed_in_place(documents):

@@ -1,5 +1,6 @@
 """Manifests against golden files; ``PALM_GOLDEN=write pytest tests/manifests`` rewrites them."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -46,8 +47,11 @@ def made():
     portfolio, work = world.portfolio, world.work
     policy = work.policies[2]
     full = portfolio_body(training={"adapter": {"type": "Full"}})
+    spread = copy.deepcopy(body)
+    spread["spec"]["training"]["nodes"] = 2
     return {
         "training_job": training_job(portfolio, work, policy, settings=SETTINGS),
+        "training_job_set": training_job(parse_portfolio(spread), work, policy, settings=SETTINGS),
         "evaluation_job": evaluation_job(portfolio, work, policy, settings=SETTINGS, attempt=2),
         "base_evaluation_job": base_evaluation_job(portfolio, work, settings=SETTINGS),
         "inference_service_lora": inference_service(portfolio, work, policy),
@@ -65,6 +69,7 @@ def made():
     "name",
     [
         "training_job",
+        "training_job_set",
         "evaluation_job",
         "base_evaluation_job",
         "shared_inference_service",

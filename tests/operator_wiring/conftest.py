@@ -26,15 +26,24 @@ _ENDS = ("Complete", "Failed")
 
 
 @contextmanager
-def quick_cluster(folder: Path, *, kueue: bool = False) -> Iterator[EmbeddedCluster]:
+def quick_cluster(
+    folder: Path,
+    *,
+    kueue: bool = False,
+    jobset: bool = False,
+    images: dict[str, list[str]] | None = None,
+) -> Iterator[EmbeddedCluster]:
     """A cluster whose image table has an image that trains nothing."""
     # The image table is no search path, and PYTHONPATH does not reach Pods.
     start = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import runpy; " + (
         f"runpy.run_path({str(FAKE_IMAGE)!r}, run_name='__main__')"
     )
     table = folder / "images.yaml"
-    table.write_text(yaml.safe_dump({"images": {"fake-image": ["{bin}/python", "-c", start]}}))
-    made = EmbeddedCluster(folder / "cluster", images=table, kserve=False, kueue=kueue)
+    commands = {"fake-image": ["{bin}/python", "-c", start], **(images or {})}
+    table.write_text(yaml.safe_dump({"images": commands}))
+    made = EmbeddedCluster(
+        folder / "cluster", images=table, kserve=False, kueue=kueue, jobset=jobset
+    )
     try:
         made.up()
         made.create_bucket(BUCKET)
@@ -128,7 +137,9 @@ class Tenant:
         conditions = self.portfolio.get("status", {}).get("conditions", [])
         return next((c for c in conditions if c["type"] == kind), {})
 
-    def body(self, *, seconds: float = 0, failures: str = "", **spec: Any) -> dict[str, Any]:
+    def body(
+        self, *, seconds: float = 0, failures: str = "", code: int = 42, **spec: Any
+    ) -> dict[str, Any]:
         """Return a Portfolio whose Jobs run on the process node."""
         body = portfolio_body(**spec)
         body["metadata"] = {"name": "assistant", "namespace": self.namespace}
@@ -137,6 +148,7 @@ class Tenant:
             "env": [
                 {"name": "FAKE_SECONDS", "value": str(seconds)},
                 {"name": "FAKE_FAILURES", "value": failures},
+                {"name": "FAKE_CODE", "value": str(code)},
             ],
         }
         body["spec"]["training"].setdefault("template", template)

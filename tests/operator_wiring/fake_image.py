@@ -23,7 +23,7 @@ def main() -> None:
 def train(request: TrainingRequest) -> None:
     failing = [name for name in os.environ.get("FAKE_FAILURES", "").split(",") if name]
     if request.policy.startswith(tuple(failing)):
-        sys.exit(42)
+        sys.exit(int(os.environ.get("FAKE_CODE", "42")))
     store = S3Store(request.storage)
     key = f"{artifacts.model_folder(request.policy_digest)}/weights.json"
     store.write(key, json.dumps(request.weights).encode())

@@ -203,6 +203,7 @@ TABLE: dict[str, Change] = {
     "training.pendingDeadlineSeconds": Change(LIFE, {"training.pendingDeadlineSeconds": 7200}),
     "training.queueName": Change(JOBS, {"training.queueName": "gpus"}),
     "training.checkpointInterval": Change(JOBS, {"training.checkpointInterval": "5m"}),
+    "training.nodes": Change(JOBS, {"training.nodes": 2}),
     "training.sharding": Change(JOBS, {"training.sharding": "ZeRO2"}),
     "training.rollouts.engine": Change(JOBS, {"training.rollouts.engine": "Transformers"}),
     "training.rollouts.gpus": Change(

@@ -8,7 +8,9 @@ import pytest
 from palm.artifacts import checkpoints, training_progress, training_record
 from palm.errors import StoreUnavailable
 from palm_store import InMemoryStore
-from palm_trainer.checkpoints import Checkpoints, remove_leftovers
+from palm_trainer.checkpoints import Checkpoints, common, new_name, remove_leftovers
+from palm_trainer.machines import Machine
+from palm_trainer.parts import Parts
 
 DIGEST = "a" * 32
 LAYOUT = "1 processes, sharding None"
@@ -32,6 +34,41 @@ def restored(store: InMemoryStore, tmp_path: Path, layout: str = LAYOUT) -> str 
         return None
     assert made.last == marker.step
     return (made.folder_of(target, marker) / "sub" / "state.json").read_text()
+
+
+def test_a_checkpoint_of_two_machines_is_whole_once_both_have_uploaded(tmp_path: Path) -> None:
+    store, name = InMemoryStore(), new_name(7)
+    first, second = (
+        Checkpoints(store, DIGEST, layout=LAYOUT, machine=Machine(index=i, count=2)) for i in (0, 1)
+    )
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "rng_state_1.pth").write_text("second's")
+    second.write(tmp_path / "1", step=7, seconds=1.0, name=name)
+    assert restored(store, tmp_path / "before") is None
+    first.write(folder(tmp_path / "0", "first's"), step=7, seconds=1.0, name=name)
+    assert restored(store, tmp_path) == "first's"
+    (made,) = (tmp_path / "restored").iterdir()
+    assert (made / "rng_state_1.pth").read_text() == "second's"
+    assert not [key for key in store.list(checkpoints(DIGEST)) if key.startswith("parts/")]
+
+
+def test_a_checkpoint_of_which_a_machine_uploads_nothing_does_not_exist(tmp_path: Path) -> None:
+    store = InMemoryStore()
+    made = Checkpoints(store, DIGEST, layout=LAYOUT)
+    made._parts = Parts(store, DIGEST, Machine(count=2), patience=3, sleep=lambda _: None)
+    with pytest.raises(StoreUnavailable, match="node 1 did not upload its files"):
+        made.write(folder(tmp_path / "0", "x"), step=7, seconds=1.0)
+    assert restored(store, tmp_path) is None
+
+
+def test_machines_go_on_from_the_same_step_or_not_at_all(tmp_path: Path) -> None:
+    store = InMemoryStore()
+    of(store).write(folder(tmp_path / "7", "x"), step=7, seconds=1.0)
+    marker = of(store).restore(tmp_path / "restored")
+    assert common([marker, marker]) == marker
+    assert common([None, None]) is None
+    with pytest.raises(RuntimeError, match=r"different steps: \[7, 0\]"):
+        common([marker, None])
 
 
 def test_the_last_checkpoint_is_the_one_to_go_on_from(tmp_path: Path) -> None:

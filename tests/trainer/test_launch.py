@@ -10,9 +10,13 @@ import yaml
 
 from palm.contract import Execution
 from palm.exit_codes import ExitCode
-from palm_store.job import Ended, InvalidRequest, code_of
+from palm_store.job import Ended, Interrupted, InvalidRequest, code_of
 from palm_trainer import launch
+from palm_trainer.machines import Machine, this_machine
 from palm_trainer.workplace import Failure, Trained, Workplace
+
+ALONE = Machine()
+SECOND = Machine(index=1, count=2, host="a-n-0-0.a", port=29500)
 
 
 @pytest.fixture
@@ -20,8 +24,10 @@ def place(tmp_path: Path) -> Workplace:
     return Workplace(tmp_path)
 
 
-def command(place: Workplace, *, has_gpu: bool = True, **execution: Any) -> list[str]:
-    return launch.launch_command(Execution(**execution), place, has_gpu=has_gpu)
+def command(
+    place: Workplace, *, has_gpu: bool = True, machine: Machine = ALONE, **execution: Any
+) -> list[str]:
+    return launch.launch_command(Execution(**execution), place, machine, has_gpu=has_gpu)
 
 
 def value(arguments: list[str], flag: str) -> str:
@@ -51,6 +57,75 @@ def test_on_a_cpu_there_is_neither_sharding_nor_half_precision(place: Workplace)
     arguments = command(place, has_gpu=False, processes=2, sharding="ZeRO3")
     assert value(arguments, "--nproc_per_node") == "2"
     assert "--config_file" not in arguments
+
+
+@pytest.mark.parametrize("sharding", ["None", "ZeRO2", "ZeRO3", "FSDP"])
+def test_each_node_starts_its_share_of_the_processes_and_meets_at_the_first(
+    place: Workplace, sharding: Any
+) -> None:
+    arguments = command(place, machine=SECOND, nodes=2, processes=4, sharding=sharding)
+    assert value(arguments, "--num_processes") == "8"
+    assert value(arguments, "--num_machines") == "2"
+    assert value(arguments, "--machine_rank") == "1"
+    assert value(arguments, "--main_process_ip") == "a-n-0-0.a"
+    assert value(arguments, "--main_process_port") == "29500"
+
+
+def test_the_same_on_cpus(place: Workplace) -> None:
+    arguments = command(place, has_gpu=False, machine=SECOND, nodes=2, processes=3)
+    assert "--standalone" not in arguments
+    assert value(arguments, "--nnodes") == "2"
+    assert value(arguments, "--nproc_per_node") == "3"
+    assert value(arguments, "--node_rank") == "1"
+    assert value(arguments, "--master_addr") == "a-n-0-0.a"
+    assert value(arguments, "--master_port") == "29500"
+
+
+@pytest.mark.model
+def test_accelerate_starts_the_share_of_one_node(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What accelerate makes of the command: its own parser and translation to torch's launcher."""
+    from accelerate.commands import launch as accelerates
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = command(place, machine=SECOND, nodes=2, processes=4)
+    parsed = accelerates.launch_command_parser().parse_args(arguments[3:])
+    found, _, _ = accelerates._validate_launch_command(parsed)
+    prepare_multi_gpu_env(found)
+    assert found.multi_gpu
+    assert (found.nnodes, found.node_rank, found.nproc_per_node) == ("2", 1, "4")
+    assert found.rdzv_endpoint == "a-n-0-0.a:29500"
+    assert (found.rdzv_backend, found.rdzv_conf) == ("static", "timeout=1800")
+
+
+def test_one_node_is_launched_as_ever(place: Workplace) -> None:
+    assert "--num_machines" not in command(place, processes=4)
+    assert not launch.is_launched(Execution())
+    assert launch.is_launched(Execution(nodes=2))
+
+
+NODES = {"JOB_COMPLETION_INDEX": "1", "PALM_MAIN_ADDRESS": "a-n-0-0.a:29500"}
+
+
+def test_a_node_knows_itself_by_what_kubernetes_and_the_operator_say() -> None:
+    assert this_machine(Execution(nodes=2), NODES) == SECOND
+    assert this_machine(Execution(), NODES) == ALONE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"JOB_COMPLETION_INDEX": "2"}, "is '2'; of 2 nodes"),
+        ({"JOB_COMPLETION_INDEX": ""}, "is ''; of 2 nodes"),
+        ({"PALM_MAIN_ADDRESS": "a"}, "must be host:port"),
+        ({"PALM_MAIN_ADDRESS": "a:b"}, "must be host:port"),
+    ],
+)
+def test_a_node_that_does_not_know_itself_is_refused(wrong: dict[str, str], says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        this_machine(Execution(nodes=2), NODES | wrong)
 
 
 @pytest.mark.model
@@ -146,6 +221,12 @@ def test_the_launched_process_outlives_the_signal_of_its_launcher(place: Workpla
     program = "import os, sys; sys.exit(0 if os.getsid(0) == os.getpid() else 1)"
     place.put_outcome(Trained(finished=False, steps=1, seconds=1.0, final_rewards={}))
     assert not run(place, program).finished
+
+
+def test_nodes_that_have_not_met_end_at_once(place: Workplace) -> None:
+    place.stop.make()
+    with pytest.raises(Interrupted, match="before the training began"):
+        run(place, "import time; time.sleep(60)")
 
 
 def test_worker_and_server_are_programs() -> None:

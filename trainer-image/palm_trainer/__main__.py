@@ -32,6 +32,7 @@ from palm_store.prompts import Prompt
 from palm_trainer import launch
 from palm_trainer.arguments import Hardware, trainer_arguments
 from palm_trainer.checkpoints import Checkpoints, now, remove_leftovers, sha256_of_files
+from palm_trainer.machines import Machine, this_machine
 from palm_trainer.stopping import sigterm_noted
 from palm_trainer.workplace import Trained, Workplace
 
@@ -43,23 +44,28 @@ def main() -> int:
 
 def _run() -> None:
     request = request_from_environment(TrainingRequest)
+    machine = this_machine(request.execution, os.environ)
     store = S3Store(request.storage)
     where = uri(request.storage, model_folder(request.policy_digest))
     if store.exists(training_record(request.policy_digest)):
         print(f"policy {request.policy} is trained already: {where}", flush=True)
-        _tidy(store, request)
+        if machine.is_first:
+            _tidy(store, request)
         return
     with tempfile.TemporaryDirectory(prefix="palm-trainer-") as folder:
         place = Workplace(Path(folder))
         prompts, scorers = _prepared(request, place)
         with sigterm_noted(place.stop):
-            trained = _trained(request, place, prompts, scorers, store)
-            if trained.finished:  # then it is also committed, whatever the signal wants
+            trained = _trained(request, place, machine, prompts, scorers, store)
+            if trained.finished and machine.is_first:  # committed, whatever the signal wants
                 _commit(store, _record(request, trained, place.model), place.model)
         if not trained.finished:
             raise Interrupted(
                 f"interrupted by SIGTERM; the checkpoint of step {trained.steps} is in S3"
             )
+    if not machine.is_first:
+        print(f"node {machine.index} is done; the first node writes {where}", flush=True)
+        return
     print(f"policy {request.policy} is trained: {where}", flush=True)
     _tidy(store, request)
 
@@ -68,7 +74,7 @@ def _prepared(
     request: TrainingRequest, place: Workplace
 ) -> tuple[list[Prompt], list[RewardScorer]]:
     """Check and download everything; what is wrong must not cost a second of GPU time."""
-    anything = Hardware(cuda=False, processes=request.execution.processes)
+    anything = Hardware(cuda=False, processes=request.execution.all_processes)
     try:
         steps = trainer_arguments(request, anything, place.trainer)["max_steps"]
     except ValueError as problem:
@@ -85,9 +91,8 @@ def _prepared(
     prompts = fetched_prompts(request.prompts, request.storage, answers_for=judges)
     print(f"{len(prompts)} prompts", flush=True)
     fetched_model(request.base_model, place.base, request.storage)
-    is_launched = request.execution.processes > 1
     folders = reward_model_folders(place.reward_models, request.storage)
-    if is_launched:
+    if launch.is_launched(request.execution):
         # Each process loads its own; here they are only downloaded.
         for item in request.rewards:
             if item.model is not None:
@@ -102,6 +107,7 @@ def _prepared(
 def _trained(
     request: TrainingRequest,
     place: Workplace,
+    machine: Machine,
     prompts: list[Prompt],
     scorers: list[RewardScorer],
     store: ResultStore,
@@ -116,10 +122,10 @@ def _trained(
     )
     execution = request.execution.model_copy(update={"rollouts": rollouts})
     request = request.model_copy(update={"execution": execution})
-    if execution.processes > 1 or rollouts == "vLLMServer":
+    if launch.is_launched(execution) or rollouts == "vLLMServer":
         place.put_request(request, prompts)
         with _rollout_server(request, place, has_gpu=has_gpu) as environment:
-            command = launch.launch_command(execution, place, has_gpu=has_gpu)
+            command = launch.launch_command(execution, place, machine, has_gpu=has_gpu)
             return launch.launched(command, place, environment)
     hardware = present_hardware(1, rollouts)
     return train(request, place, prompts=prompts, scorers=scorers, store=store, hardware=hardware)

@@ -6,6 +6,7 @@ own, so that two Pods that train the same policy never mix their files.
 """
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from palm.errors import InvalidResult
 from palm.training_progress import Checkpoint, TrainingProgress
 from palm_store import ResultStore, file_sha256
 from palm_store.store import local_files
+from palm_trainer.machines import Machine
+from palm_trainer.parts import Parts
 
 ABANDONED_AFTER = timedelta(days=30)
 """Checkpoints of a policy that nobody went on training for so long are removed."""
@@ -31,30 +34,51 @@ class Checkpoints:
         last: Step of the last complete checkpoint that this process wrote or found.
     """
 
-    def __init__(self, store: ResultStore, policy_digest: str, *, layout: str) -> None:
+    def __init__(
+        self,
+        store: ResultStore,
+        policy_digest: str,
+        *,
+        layout: str,
+        machine: Machine | None = None,
+    ) -> None:
         self._store, self._digest, self._layout = store, policy_digest, layout
+        self._machine = machine or Machine()
+        self._parts = Parts(store, policy_digest, self._machine)
         self.last: int | None = None
 
-    def write(self, source: Path, *, step: int, seconds: float) -> None:
+    def write(self, source: Path, *, step: int, seconds: float, name: str | None = None) -> None:
         """Upload a folder as the checkpoint of a step, then remove those it supersedes.
+
+        Of several machines each uploads its own folder; the first writes the marker once all have.
+
+        Args:
+            source: The folder.
+            step: The step.
+            seconds: Wall time of the training so far.
+            name: As ``new_name`` made it for all machines; a machine alone needs none.
 
         Raises:
             StoreUnavailable: S3 does not answer; there is no such checkpoint then.
         """
-        name = f"{step:08d}-{uuid.uuid4().hex[:8]}"
-        folder = f"{checkpoints(self._digest)}/{name}"
+        name = name or new_name(step)
+        folder, files = f"{checkpoints(self._digest)}/{name}", sha256_of_files(source)
+        self._store.upload_folder(source, folder)
+        if not self._machine.is_first:
+            self._parts.put(name, files)
+            return
         marker = Checkpoint(
             policy_digest=self._digest,
             step=step,
-            files=sha256_of_files(source),
+            files=files | self._parts.of_others(name),
             layout=self._layout,
             seconds=seconds,
             written=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        self._store.upload_folder(source, folder)
         content = marker.model_dump_json(by_alias=True).encode()
         self._store.write(checkpoint_marker(self._digest, name), content)  # last: now it exists
         self.last = step
+        self._parts.remove(name)
         for other in self._names():
             # A folder of a later step may be another Pod's that is still uploading.
             if other != name and _step(other) <= step:
@@ -124,6 +148,24 @@ class Checkpoints:
         # The marker first: what is half removed must not look complete.
         self._store.delete(checkpoint_marker(self._digest, name))
         remove_folder(self._store, f"{checkpoints(self._digest)}/{name}")
+        self._parts.remove(name)
+
+
+def common(found: Sequence[Checkpoint | None]) -> Checkpoint | None:
+    """Return the checkpoint that every machine has restored; None where none has any.
+
+    Raises:
+        RuntimeError: They differ: S3 answered one of them otherwise. Another try may agree.
+    """
+    steps = [marker.step if marker else 0 for marker in found]
+    if len(set(steps)) > 1:
+        raise RuntimeError(f"nodes restored checkpoints of different steps: {steps}")
+    return found[0]
+
+
+def new_name(step: int) -> str:
+    """Return a name for a checkpoint that no other upload has."""
+    return f"{step:08d}-{uuid.uuid4().hex[:8]}"
 
 
 def remove_leftovers(store: ResultStore, *, at: datetime) -> list[str]:

@@ -1,4 +1,4 @@
-"""Training on several GPUs of one node: ``accelerate launch`` and the files that configure it."""
+"""Training on several GPUs, of one node or more: ``accelerate launch`` and its configurations."""
 
 import os
 import subprocess
@@ -10,8 +10,9 @@ from pathlib import Path
 
 from palm.contract import Execution
 from palm.errors import PalmError
-from palm_store.job import Ended, InvalidRequest
+from palm_store.job import Ended, Interrupted, InvalidRequest
 from palm_trainer.arguments import VLLM_PORT, Rollouts
+from palm_trainer.machines import Machine
 from palm_trainer.workplace import Trained, Workplace
 
 CONFIGURATIONS = Path(__file__).with_name("configurations")
@@ -22,6 +23,8 @@ _FILES = {
     "FSDP": "fsdp.yaml",
 }
 _POLL = 0.5
+# Nodes start apart: one may have to fetch the image first.
+_PATIENCE = ("--rdzv_conf", "timeout=1800")
 
 
 class ProcessLost(PalmError):
@@ -61,8 +64,15 @@ def installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def launch_command(execution: Execution, place: Workplace, *, has_gpu: bool) -> list[str]:
-    """Return the command that trains with one process per GPU.
+def is_launched(execution: Execution) -> bool:
+    """Say whether a training takes more processes than this one."""
+    return execution.all_processes > 1
+
+
+def launch_command(
+    execution: Execution, place: Workplace, machine: Machine, *, has_gpu: bool
+) -> list[str]:
+    """Return the command that trains with one process per GPU, on each of the nodes.
 
     Without GPUs (a try on CPU), the same processes run on the CPU and keep float32.
     """
@@ -70,7 +80,8 @@ def launch_command(execution: Execution, place: Workplace, *, has_gpu: bool) -> 
     if not has_gpu:
         # accelerate starts several processes on CPUs by MPI only.
         count = ["--nproc_per_node", str(execution.processes)]
-        return [sys.executable, "-m", "torch.distributed.run", "--standalone", *count, *worker]
+        nodes = _torch_nodes(machine) or ["--standalone"]
+        return [sys.executable, "-m", "torch.distributed.run", *nodes, *count, *worker]
     return [
         sys.executable,
         "-m",
@@ -78,8 +89,41 @@ def launch_command(execution: Execution, place: Workplace, *, has_gpu: bool) -> 
         "--config_file",
         str(CONFIGURATIONS / _FILES[execution.sharding]),
         "--num_processes",
-        str(execution.processes),
+        str(execution.all_processes),
+        *_accelerate_nodes(machine),
         *worker,
+    ]
+
+
+def _accelerate_nodes(machine: Machine) -> list[str]:
+    if machine.count == 1:
+        return []
+    return [
+        "--num_machines",
+        str(machine.count),
+        "--machine_rank",
+        str(machine.index),
+        "--main_process_ip",
+        machine.host,
+        "--main_process_port",
+        str(machine.port),
+        *_PATIENCE,
+    ]
+
+
+def _torch_nodes(machine: Machine) -> list[str]:
+    if machine.count == 1:
+        return []
+    return [
+        "--nnodes",
+        str(machine.count),
+        "--node_rank",
+        str(machine.index),
+        "--master_addr",
+        machine.host,
+        "--master_port",
+        str(machine.port),
+        *_PATIENCE,
     ]
 
 
@@ -122,12 +166,15 @@ def launched(command: list[str], place: Workplace, environment: Mapping[str, str
     Raises:
         Ended: A process said why it gave up.
         ProcessLost: One did not.
+        Interrupted: The end was asked for before the processes had met.
     """
     # Its own session: a signal to this process's group must not end it before its checkpoint.
     process = subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
     try:
         while process.poll() is None:
             time.sleep(_POLL)
+            if place.stop and not place.has_begun:
+                raise Interrupted("interrupted by SIGTERM before the training began")
     finally:
         if process.poll() is None:
             process.terminate()

@@ -6,12 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from palm.errors import StoreUnavailable
-from palm_trainer.checkpoints import Checkpoints
+from palm_trainer.agreement import of_all, together
+from palm_trainer.checkpoints import Checkpoints, new_name
 from palm_trainer.stopping import StopRequest
 
 
@@ -48,7 +48,9 @@ class Saving(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a checkpoint where one is due; every process decides the same."""
-        wants_stop, wants_save = _agreed(bool(self._stop), self._is_due())
+        wishes = of_all((bool(self._stop), self._is_due()))
+        # Any machine may be told to end; the clock of the first says when a checkpoint is due.
+        wants_stop, wants_save = any(stop for stop, _ in wishes), wishes[0][1]
         if state.global_step >= state.max_steps:
             return  # the policy itself follows
         if wants_stop:
@@ -57,16 +59,16 @@ class Saving(TrainerCallback):
         control.should_save = control.should_save or wants_stop or wants_save
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Upload what was saved; the first process does it for all of this machine."""
+        """Upload what was saved; the first process of a machine does it for all of it."""
         self._last = time.monotonic()
-        if dist.is_initialized():
-            dist.barrier()  # each process has its own files
-        if not state.is_world_process_zero:
+        together()  # each process has its own files
+        name = of_all(new_name(state.global_step))[0]
+        if not state.is_local_process_zero:
             return
         folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         if self._upload is not None:
             self._upload.result()
-        self._upload = self._uploads.submit(self._uploaded, folder, state.global_step)
+        self._upload = self._uploads.submit(self._uploaded, folder, state.global_step, name)
 
     def finish(self) -> None:
         """Wait for the last upload.
@@ -86,9 +88,9 @@ class Saving(TrainerCallback):
             and time.monotonic() - self._last >= self._interval
         )
 
-    def _uploaded(self, folder: Path, step: int) -> None:
+    def _uploaded(self, folder: Path, step: int, name: str) -> None:
         try:
-            self._checkpoints.write(folder, step=step, seconds=self.seconds)
+            self._checkpoints.write(folder, step=step, seconds=self.seconds, name=name)
         except StoreUnavailable as problem:
             if self.interrupted:
                 raise
@@ -97,12 +99,3 @@ class Saving(TrainerCallback):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         print(f"checkpoint of step {step} is in S3", flush=True)
-
-
-def _agreed(*wishes: bool) -> tuple[bool, ...]:
-    """Return what the first process wishes: a checkpoint needs all of them at the same step."""
-    if not dist.is_initialized():
-        return wishes
-    agreed: list[Any] = [wishes]
-    dist.broadcast_object_list(agreed, src=0)
-    return tuple(agreed[0])

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
@@ -18,6 +17,7 @@ from palm_rewards import RewardScorer
 from palm_store import ResultStore
 from palm_store.job import InvalidData
 from palm_store.prompts import Prompt
+from palm_trainer.agreement import is_first_here, of_all
 from palm_trainer.arguments import (
     Hardware,
     Rollouts,
@@ -25,8 +25,9 @@ from palm_trainer.arguments import (
     prompts_needed,
     trainer_arguments,
 )
-from palm_trainer.checkpoints import Checkpoints
+from palm_trainer.checkpoints import Checkpoints, common
 from palm_trainer.lengths import too_long
+from palm_trainer.machines import Machine
 from palm_trainer.progress import Progress, ProgressObject
 from palm_trainer.rewards import training_rewards
 from palm_trainer.saving import Saving
@@ -52,6 +53,7 @@ def train(
     scorers: list[RewardScorer],
     store: ResultStore,
     hardware: Hardware,
+    machine: Machine | None = None,
 ) -> Trained:
     """Train one policy, from its last checkpoint on, and write it to the workplace.
 
@@ -64,6 +66,7 @@ def train(
         scorers: The objectives, in the request's order.
         store: Where checkpoints and the progress go.
         hardware: What this runs on.
+        machine: Which of several nodes this is; None: the only one.
 
     Raises:
         ValueError: The settings do not fit together.
@@ -77,7 +80,8 @@ def train(
         len(prompts), needed=prompts_needed(request.settings), seed=request.settings.seed
     )
     _check_lengths(request, place, tokenizer, [prompts[index] for index in sorted(set(order))])
-    checkpoints = Checkpoints(store, request.policy_digest, layout=_layout(request, hardware))
+    layout = _layout(request, hardware)
+    checkpoints = Checkpoints(store, request.policy_digest, layout=layout, machine=machine)
     restored = _restored(checkpoints, place.restored)
     saving = Saving(
         checkpoints,
@@ -134,12 +138,10 @@ def _layout(request: TrainingRequest, hardware: Hardware) -> str:
 
 
 def _restored(checkpoints: Checkpoints, folder: Path) -> Checkpoint | None:
-    """Restore the last checkpoint; the first process of the machine does it for all."""
-    if not dist.is_initialized():
-        return checkpoints.restore(folder)
-    found: list[Any] = [checkpoints.restore(folder) if dist.get_rank() == 0 else None]
-    dist.broadcast_object_list(found, src=0)
-    return found[0]
+    """Restore the last checkpoint; the first process of a machine does it for all of it."""
+    is_first = is_first_here()
+    found = checkpoints.restore(folder) if is_first else None
+    return common([marker for first, marker in of_all((is_first, found)) if first])
 
 
 def _dataset(prompts: list[Prompt], order: list[int]) -> Dataset:

@@ -4,6 +4,7 @@ It finds request, prompts and models in the folder; its errors go there too, bec
 exit code tells only that some process failed.
 """
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -13,6 +14,7 @@ from palm_rewards import reward_functions
 from palm_store import S3Store
 from palm_store.job import InvalidRequest, code_of, reward_model_folders
 from palm_trainer.arguments import Rollouts
+from palm_trainer.machines import this_machine
 from palm_trainer.workplace import Failure, Workplace
 
 
@@ -39,12 +41,15 @@ def _train(place: Workplace) -> None:
     rollouts: Rollouts = (
         "Transformers" if request.execution.rollouts == "Auto" else request.execution.rollouts
     )
-    hardware = present_hardware(request.execution.processes, rollouts)
+    machine = this_machine(request.execution, os.environ)
+    wanted = request.execution.all_processes
+    hardware = present_hardware(wanted, rollouts)
     state = PartialState(cpu=not hardware.cuda)
-    if state.num_processes != request.execution.processes:
+    place.put_begun()
+    if state.num_processes != wanted:
         raise RuntimeError(
-            f"{state.num_processes} processes were started, {request.execution.processes} are "
-            "needed: each would train on another share of a batch than it should"
+            f"{state.num_processes} processes were started, {wanted} are needed: each would train "
+            "on another share of a batch than it should"
         )
     folders = reward_model_folders(place.reward_models, request.storage)
     try:
@@ -58,9 +63,10 @@ def _train(place: Workplace) -> None:
         scorers=scorers,
         store=S3Store(request.storage),
         hardware=hardware,
+        machine=machine,
     )
     state.wait_for_everyone()
-    if state.is_main_process:
+    if state.is_local_main_process:
         place.put_outcome(trained)
 
 

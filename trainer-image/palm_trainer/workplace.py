@@ -78,6 +78,15 @@ class Workplace:
         lines = json.loads((self.folder / "prompts.json").read_text())
         return request, [Prompt(*line) for line in lines]
 
+    def put_begun(self) -> None:
+        """Note that the processes of a launch have met."""
+        (self.folder / "begun").touch()
+
+    @property
+    def has_begun(self) -> bool:
+        """Say whether the processes of a launch have met: before, none can obey a request."""
+        return (self.folder / "begun").exists()
+
     def put_outcome(self, trained: Trained) -> None:
         """Write what came of it."""
         (self.folder / "outcome.json").write_text(json.dumps(vars(trained)))

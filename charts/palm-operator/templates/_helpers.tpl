@@ -86,6 +86,10 @@ Pods get their Secrets by name from the kubelet, which asks nothing of the opera
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
+# The same on several nodes; without JobSet there is nothing to see.
+- apiGroups: [jobset.x-k8s.io]
+  resources: [jobsets]
+  verbs: [get, list, watch, create, patch, delete]
 # What Kueue queues is suspended through its Workload.
 - apiGroups: [kueue.x-k8s.io]
   resources: [workloads]

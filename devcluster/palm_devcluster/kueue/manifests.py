@@ -10,7 +10,7 @@ NAMESPACE = "kueue-system"
 PREFIX = "kueue-"
 """Of the names of its objects, as in its own installation."""
 
-_OF_JOBS = ("mjob.kb.io", "vjob.kb.io")
+_OF_JOBS = ("mjob.kb.io", "vjob.kb.io", "mjobset.kb.io", "vjobset.kb.io")
 _ELSEWHERE = {"key": "kubernetes.io/metadata.name", "operator": "NotIn",
               "values": ["kube-system", NAMESPACE]}  # fmt: skip
 
@@ -44,7 +44,7 @@ def configuration(*, webhooks: int, health: int, certificates: Path) -> Json:
         "webhook": {"host": "127.0.0.1", "port": webhooks, "certDir": str(certificates)},
         "leaderElection": {"leaderElect": False},
         "internalCertManagement": {"enable": False},
-        "integrations": {"frameworks": ["batch/job"]},
+        "integrations": {"frameworks": ["batch/job", "jobset.x-k8s.io/jobset"]},
         # It would listen on every interface with a certificate below /.
         "featureGates": {"VisibilityOnDemand": False},
     }
@@ -69,6 +69,6 @@ def _changed(document: Json, *, webhooks: str, ca: str) -> Json:
 
 
 def _is_called(webhook: Json) -> bool:
-    """Whether it checks Jobs or Kueue's own kinds; the others need integrations that are off."""
+    """Whether it checks Jobs, JobSets or Kueue's own kinds; other integrations are off."""
     groups = {group for rule in webhook["rules"] for group in rule["apiGroups"]}
     return webhook["name"] in _OF_JOBS or groups == {"kueue.x-k8s.io"}
