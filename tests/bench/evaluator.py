@@ -57,7 +57,9 @@ def measure(folder: Path) -> None:
     lines = (folder / "toy" / "prompts.jsonl").read_bytes()
     prompts = parsed_prompts(lines, PROMPTS)
     lora = AdapterSettings(type="LoRA", rank=8)
-    loaded = VllmGenerator.load(folder / "toy" / "model", folder / "adapter", lora, longest=96)
+    loaded = VllmGenerator.load(
+        folder / "toy" / "model", folder / "adapter", lora, longest=LONGEST + 40
+    )
     base = VllmGenerator(loaded._base, loaded._base, None, loaded._ends)
     scorers = reward_scorers(folder)
     bare(base, folder, prompts)  # both warm
