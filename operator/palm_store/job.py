@@ -31,8 +31,11 @@ from palm_store.prompts import Prompt, check_answers, read_prompts
 RequestType = TypeVar("RequestType", bound=Model)
 
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
-# torch raises plain RuntimeErrors on a CPU; on a GPU, OutOfMemoryError says the first of these.
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "no space left on device")
+# torch raises plain RuntimeErrors on a CPU; on a GPU, OutOfMemoryError says the first of these. The
+# last is what torch.save says of a disk that is full.
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "unexpected pos")
+# safetensors' error is an Exception of its own.
+_NO_SPACE = "no space left on device"
 
 
 class InvalidRequest(PalmError):
@@ -121,6 +124,8 @@ def _lacks_resources(problem: BaseException) -> bool:
     if isinstance(problem, OSError) and problem.errno in _FULL_DISK:
         return True
     text = str(problem).lower()
+    if _NO_SPACE in text:
+        return True
     return isinstance(problem, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 

@@ -73,6 +73,7 @@ def body(endpoint: str) -> dict[str, Any]:
             "storage": {
                 "s3": {
                     "bucket": BUCKET,
+                    "prefix": "runs",
                     "endpoint": endpoint,
                     "credentialsSecret": {"name": "palm-s3"},
                 }
@@ -149,10 +150,11 @@ def finished(
     with pytest.MonkeyPatch.context() as environment:
         for name, value in keys.items():
             environment.setenv(name, value)
-        store = S3Store(StorageLocation(bucket=BUCKET, endpoint=cluster.s3.endpoint))
+        where = StorageLocation(bucket=BUCKET, endpoint=cluster.s3.endpoint)
+        inputs, store = S3Store(where), S3Store(where.model_copy(update={"prefix": "runs"}))
     reward_model = distilbert_classifier(tmp_path_factory.mktemp("humor"))
-    store.upload_folder(random_model(), "toy")
-    store.upload_folder(reward_model, "reward-models/humor")
+    inputs.upload_folder(random_model(), "toy")
+    inputs.upload_folder(reward_model, "reward-models/humor")
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -219,7 +221,7 @@ def test_a_reward_models_reward_is_what_the_model_says_of_each_response(
     result = finished.results[-1]
     assert result.provenance is not None
     assert result.provenance.responses is not None
-    content = finished.read(result.provenance.responses.uri.removeprefix(f"s3://{BUCKET}/"))
+    content = finished.read(result.provenance.responses.uri.removeprefix(f"s3://{BUCKET}/runs/"))
     assert hashlib.sha256(content).hexdigest() == result.provenance.responses.sha256
     rows = pq.read_table(BytesIO(content)).to_pylist()
     assert len(rows) == 2 * PROMPTS

@@ -21,6 +21,7 @@ from palm_store.job import InvalidData, InvalidRequest, code_of, exit_code
         (MemoryError(), 71),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 71),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"), 71),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"), 71),
         (OSError(errno.ENOSPC, "No space left on device"), 71),
         (StoreUnavailable("x"), 75),
         (ConnectionResetError("x"), 75),
@@ -29,6 +30,13 @@ from palm_store.job import InvalidData, InvalidRequest, code_of, exit_code
 )
 def test_every_error_has_its_exit_code(problem: Exception, code: int) -> None:
     assert code_of(problem) == code
+
+
+def test_what_safetensors_says_of_a_full_disk_is_that() -> None:
+    from safetensors import SafetensorError
+
+    said = "Error while serializing: I/O error: No space left on device (os error 28)"
+    assert code_of(SafetensorError(said)) is ExitCode.NO_RESOURCES
 
 
 def test_only_what_repetition_cannot_cure_is_not_retried() -> None:
