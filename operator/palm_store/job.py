@@ -93,14 +93,25 @@ def exit_code(run: Callable[[], None]) -> int:
     except Interrupted as end:
         _say(str(end) or "interrupted by SIGTERM")
         return ExitCode.INTERRUPTED
-    except Exception as problem:
+    except Exception as error:
         # The border of the process: whatever it is, the Pod's log must say it.
+        problem = _explained(error)
         code = code_of(problem)
         if code is ExitCode.FAILED and not isinstance(problem, InvalidResult):
             traceback.print_exc()
         _say(str(problem) or type(problem).__name__)
         return code
     return ExitCode.DONE
+
+
+def _explained(problem: Exception) -> Exception:
+    """Return an error in our words where its own advise what cannot be done."""
+    if isinstance(problem, ValueError) and "trust_remote_code" in str(problem):
+        return InvalidRequest(
+            "the base model comes with Python code of its own, which is not run: name a model of a "
+            "class that transformers has (trustRemoteCode is for reward models)"
+        )
+    return problem
 
 
 def code_of(problem: BaseException) -> ExitCode:

@@ -1,8 +1,10 @@
 """How a Job's work ends: its exit code and one sentence."""
 
 import errno
+import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,24 @@ def test_what_safetensors_says_of_a_full_disk_is_that() -> None:
 
     said = "Error while serializing: I/O error: No space left on device (os error 28)"
     assert code_of(SafetensorError(said)) is ExitCode.NO_RESOURCES
+
+
+def test_a_base_model_that_comes_with_code_is_refused_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import AutoConfig
+
+    (tmp_path / "of_its_own.py").write_text("raise SystemExit('it was run')")
+    config = {"model_type": "of_its_own", "auto_map": {"AutoConfig": "of_its_own.Config"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def work() -> None:
+        AutoConfig.from_pretrained(tmp_path, trust_remote_code=False)
+
+    assert exit_code(work) == ExitCode.INVALID_REQUEST
+    said = capsys.readouterr().err
+    assert "the base model comes with Python code of its own, which is not run" in said
+    assert "Traceback" not in said
 
 
 def test_only_what_repetition_cannot_cure_is_not_retried() -> None:
