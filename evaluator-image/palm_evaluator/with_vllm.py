@@ -85,16 +85,18 @@ class VllmGenerator:
         print(f"sampled {len(outputs)}/{len(ids)} responses", flush=True)
         responses = [output.outputs[0] for output in outputs]
         ratios = self._ratios(ids, responses, sampling)
+        # vLLM's own text leaves out what it holds back of an unfinished character; and writing it
+        # token by token takes as long as the tokens do.
+        rows = [list(response.token_ids) for response in responses]
+        texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
         drawn = [
             Sampled(
-                # vLLM's own text leaves out what it holds back of an unfinished character; and
-                # writing it token by token takes as long as the tokens do.
-                text=tokenizer.decode(list(response.token_ids), skip_special_tokens=True),
-                tokens=len(response.token_ids),
+                text=text,
+                tokens=len(row),
                 divergence=sum(ratio),
                 k3=sum(expm1(-each) + each for each in ratio),
             )
-            for response, ratio in zip(responses, ratios, strict=True)
+            for text, row, ratio in zip(texts, rows, ratios, strict=True)
         ]
         return [drawn[start : start + width] for start in range(0, len(drawn), width)]
 

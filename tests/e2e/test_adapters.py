@@ -229,7 +229,7 @@ def test_a_reward_models_reward_is_what_the_model_says_of_each_response(
     tokenizer = AutoTokenizer.from_pretrained(finished.reward_model)
     for row in rows:
         inputs = tokenizer(row["text"], return_tensors="pt", truncation=True, max_length=32)
-        expected = float(judge(**inputs).logits[0, 1])
+        expected = judge(**inputs).logits[0, 1].item()
         assert row["reward.humor"] == pytest.approx(expected, abs=1e-4)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from palm.errors import InvalidResult, StoreUnavailable
 from palm.exit_codes import NOT_RETRIED, ExitCode
-from palm_store.job import InvalidData, InvalidRequest, code_of, exit_code
+from palm_store.job import InvalidData, InvalidRequest, code_of, exit_code, quiet_libraries
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,14 @@ def test_a_base_model_that_comes_with_code_is_refused_in_a_sentence(
     said = capsys.readouterr().err
     assert "the base model comes with Python code of its own, which is not run" in said
     assert "Traceback" not in said
+
+
+def test_models_from_s3_ask_nothing_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for uris, offline in ((["s3://b/m", "s3://b/r"], "1"), (["s3://b/m", "hf://o/n@c"], None)):
+        with monkeypatch.context() as environment:
+            environment.setattr(os, "environ", {})
+            quiet_libraries(uris)
+            assert os.environ.get("HF_HUB_OFFLINE") == offline
 
 
 def test_only_what_repetition_cannot_cure_is_not_retried() -> None:
