@@ -85,8 +85,7 @@ class VllmGenerator:
         print(f"sampled {len(outputs)}/{len(ids)} responses", flush=True)
         responses = [output.outputs[0] for output in outputs]
         ratios = self._ratios(ids, responses, sampling)
-        # vLLM's own text leaves out what it holds back of an unfinished character; and writing it
-        # token by token takes as long as the tokens do.
+        # vLLM's own text leaves out what it holds back of an unfinished character.
         rows = [list(response.token_ids) for response in responses]
         texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
         drawn = [
