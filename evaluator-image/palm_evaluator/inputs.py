@@ -8,23 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palm.artifacts import model_folder, training_record, uri
+from palm.artifacts import PROVENANCE_FILE, model_folder, training_record, uri
 from palm.contract import AdapterSettings, EvaluationRequest, ModelReward, TrainingRecord
 from palm.errors import InvalidResult
 from palm.evaluations import (
     MAX_RESULT_BYTES,
     MAX_RESULT_PROMPTS,
+    MadeFrom,
     Provenance,
     Source,
     result_bytes,
 )
-from palm_evaluator.provenance import (
-    files_sha256,
-    folder_source,
-    prompts_source,
-    provenance,
-    reward_sources,
-)
+from palm_evaluator.provenance import provenance
 from palm_rewards import RewardScorer, needs_answer, reward_functions
 from palm_store import ResultStore, file_sha256
 from palm_store.job import (
@@ -34,6 +29,13 @@ from palm_store.job import (
     reward_model_folders,
 )
 from palm_store.prompts import Prompt
+from palm_store.provenance import (
+    files_sha256,
+    folder_source,
+    made_from,
+    prompts_source,
+    reward_sources,
+)
 
 _MAX_RECORD_BYTES = 8 * 1024 * 1024
 _REMEMBERED = 65_536
@@ -80,13 +82,17 @@ def fetched_inputs(request: EvaluationRequest, store: ResultStore, folder: Path)
     # Of a mixture all are mixed; else there is one at most.
     mixed = policies if request.mixture is not None else []
     policy, source = policies[0] if policies and not mixed else (None, None)
-    known = provenance(
-        request,
+    made = made_from(
         base_model=folder_source(request.base_model, base),
-        policy=source,
-        mixture=tuple(part for _, part in mixed) or None,
         prompts=prompts_source(request.prompts.uri, prompts),
         rewards=reward_sources(request.rewards, models),
+    )
+    known = provenance(
+        request,
+        made,
+        policy=source,
+        training=training_inputs(policy) if policy is not None else None,
+        mixture=tuple(part for _, part in mixed) or None,
     )
     return Inputs(base, policy, prompts, scorers, known, mixture=tuple(path for path, _ in mixed))
 
@@ -130,6 +136,26 @@ def check_adapter(folder: Path, adapter: AdapterSettings, *, policy: str) -> Non
         raise InvalidRequest(
             f"the adapter of policy {policy} has rank {rank}; the request says {adapter.rank}"
         )
+
+
+def training_inputs(policy: Path) -> MadeFrom | None:
+    """Return from what a policy was trained; None where its training did not say.
+
+    Args:
+        policy: Its folder, whose files are those of its record.
+
+    Raises:
+        InvalidResult: What it says cannot be read.
+    """
+    file = policy / PROVENANCE_FILE
+    if not file.is_file():
+        return None
+    if file.stat().st_size > _MAX_RECORD_BYTES:
+        raise InvalidResult(f"{PROVENANCE_FILE} of the policy has {file.stat().st_size:,} bytes")
+    try:
+        return MadeFrom.model_validate_json(file.read_bytes())
+    except ValueError:
+        raise InvalidResult(f"{PROVENANCE_FILE} of the policy cannot be read") from None
 
 
 def _trained_policies(request: EvaluationRequest) -> list[str]:

@@ -72,24 +72,30 @@ class VllmGenerator:
         width = sampling.samples_per_prompt
         ids = [row for prompt in prompts for row in [generation_ids(tokenizer, prompt)] * width]
         seeds = [seed for prompt in range(len(prompts)) for seed in sampling.seeds(prompt)]
+        compares = self._compares(sampling)
         outputs = self._policy.generate(
             [TokensPrompt(prompt_token_ids=row) for row in ids],
-            [sampling_parameters(sampling, seed=seed, ends=self._ends) for seed in seeds],
+            [
+                sampling_parameters(sampling, seed=seed, ends=self._ends, compares=compares)
+                for seed in seeds
+            ],
             lora_request=self._adapter,
             use_tqdm=False,
         )
         print(f"sampled {len(outputs)}/{len(ids)} responses", flush=True)
         responses = [output.outputs[0] for output in outputs]
         ratios = self._ratios(ids, responses, sampling)
+        # vLLM's own text leaves out what it holds back of an unfinished character.
+        rows = [list(response.token_ids) for response in responses]
+        texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
         drawn = [
             Sampled(
-                # vLLM's own text leaves out what it holds back of an unfinished character.
-                text=tokenizer.decode(list(response.token_ids), skip_special_tokens=True),
-                tokens=len(response.token_ids),
+                text=text,
+                tokens=len(row),
                 divergence=sum(ratio),
                 k3=sum(expm1(-each) + each for each in ratio),
             )
-            for response, ratio in zip(responses, ratios, strict=True)
+            for text, row, ratio in zip(texts, rows, ratios, strict=True)
         ]
         return [drawn[start : start + width] for start in range(0, len(drawn), width)]
 
@@ -97,7 +103,7 @@ class VllmGenerator:
         self, prompts: list[list[int]], responses: list[Any], sampling: Sampling
     ) -> list[list[float]]:
         """Return log π - log π_ref of every token of each response."""
-        if sampling.greedy or (self._policy is self._base and self._adapter is None):
+        if not self._compares(sampling):
             return [[0.0] * len(response.token_ids) for response in responses]
         reference = self._reference(prompts, [list(each.token_ids) for each in responses])
         return [
@@ -109,6 +115,11 @@ class VllmGenerator:
             ]
             for response, row in zip(responses, reference, strict=True)
         ]
+
+    def _compares(self, sampling: Sampling) -> bool:
+        """Say whether there is a divergence to estimate: not of the base policy, nor greedily."""
+        is_base = self._policy is self._base and self._adapter is None
+        return not (sampling.greedy or is_base)
 
     def _reference(self, prompts: list[list[int]], responses: list[list[int]]) -> list[list[float]]:
         """Return log π_ref of every token of each response given its prompt."""
@@ -131,8 +142,17 @@ class VllmGenerator:
         ]
 
 
-def sampling_parameters(sampling: Sampling, *, seed: int, ends: list[int]) -> SamplingParams:
-    """Return one response's parameters: every one that shapes the distribution is stated."""
+def sampling_parameters(
+    sampling: Sampling, *, seed: int, ends: list[int], compares: bool
+) -> SamplingParams:
+    """Return one response's parameters: every one that shapes the distribution is stated.
+
+    Args:
+        sampling: How responses are drawn.
+        seed: The response's own.
+        ends: Tokens that end it.
+        compares: Whether the log-probability of every token is wanted.
+    """
     return SamplingParams(
         temperature=0.0 if sampling.greedy else 1.0,
         top_p=1.0,
@@ -143,7 +163,8 @@ def sampling_parameters(sampling: Sampling, *, seed: int, ends: list[int]) -> Sa
         repetition_penalty=1.0,
         max_tokens=sampling.max_completion_tokens,
         stop_token_ids=ends,
-        logprobs=0,
+        logprobs=0 if compares else None,
+        detokenize=False,
         seed=None if sampling.greedy else seed,
     )
 

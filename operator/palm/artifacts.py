@@ -4,6 +4,7 @@ Everything that training and evaluation make is content-addressed, so revisions 
 that share a prefix share policies::
 
     policies/<policy digest>/model/…                      weights, as safetensors
+    policies/<policy digest>/model/provenance.json        MadeFrom: what they were trained from
     policies/<policy digest>/trained.json                 TrainingRecord, the commit marker
     checkpoints/<policy digest>/<step>-<upload>/…         what a killed training goes on from
     checkpoints/<policy digest>/<step>-<upload>/complete.json   Checkpoint, its commit marker
@@ -28,6 +29,8 @@ BASE = "base"
 CALIBRATIONS = "calibrations"
 PORTFOLIOS = "portfolios"
 USES = "uses"
+PROVENANCE_FILE = "provenance.json"
+"""In a policy's folder: from what it was trained."""
 
 
 def under(storage: StorageLocation, key: str) -> str:

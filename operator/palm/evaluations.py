@@ -158,23 +158,30 @@ class RewardSource(Model):
     """Of an entrypoint, as the function says of itself."""
 
 
-class Provenance(Model):
-    """From exactly which inputs, and by what, a result was made."""
+class MadeFrom(Model):
+    """From exactly which inputs, and by what, a policy or a result was made."""
 
-    request_sha256: Sha256
-    """Of the request's canonical JSON."""
     image: Text
     """As the Pod names it, with its digest where it is pinned; empty where nothing was said."""
     versions: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=64)]] = (
         Field(max_length=32)
     )
-    """Of Python and of every library that samples, scores or estimates."""
+    """Of Python and of every library that trains, samples, scores or estimates."""
     base_model: Source
-    policy: Source | None = None
-    mixture: Annotated[tuple[Source, ...], Field(max_length=_MOST_REWARDS)] | None = None
-    """Of a policy that is mixed at decoding: those it is mixed of, in the request's order."""
     prompts: Source
     rewards: tuple[RewardSource, ...] = Field(max_length=_MOST_REWARDS)
+
+
+class Provenance(MadeFrom):
+    """The same of a result, and what else it was made from."""
+
+    request_sha256: Sha256
+    """Of the request's canonical JSON."""
+    policy: Source | None = None
+    training: MadeFrom | None = None
+    """From what the policy was trained, as its training says."""
+    mixture: Annotated[tuple[Source, ...], Field(max_length=_MOST_REWARDS)] | None = None
+    """Of a policy that is mixed at decoding: those it is mixed of, in the request's order."""
     responses: Source | None = None
     """The Parquet file with every response."""
 

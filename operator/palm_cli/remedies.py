@@ -17,6 +17,8 @@ ADVICE: Mapping[str, str] = {
     "InternalError": "a bug of the operator: `kubectl logs` of its Deployment has the traceback",
     "CalibrationFailed": "the rewards cannot be told apart on the extreme policies: look at their "
     "results, then change spec.rewards or spec.training",
+    "InputsDiffer": "give changed content a URI of its own; or put the earlier content back, and "
+    "delete what was made of the other",
     "ResultMissing": "the Job ended without its object in S3: read its log, delete its Jobs to try "
     "again",
     "ResultInvalid": "the object in S3 is not what was asked for: the message says why; delete the "

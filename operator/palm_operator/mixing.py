@@ -17,7 +17,7 @@ from palm_operator.observed import Observed
 from palm_operator.requests import Policy
 from palm_operator.search import Fate, Search, fates_of
 from palm_operator.status import Said
-from palm_operator.tasks import Task, tasks_of
+from palm_operator.tasks import Task, held, tasks_of
 from palm_operator.work import Work
 
 
@@ -72,6 +72,8 @@ class Mixed:
 def stage_of(portfolio: Portfolio, work: Work, search: Search, observed: Observed) -> Stage:
     """Return how far a search is."""
     tasks = tasks_of(portfolio, work, observed, search.called)
+    if work.problem is not None and work.problem.holds:
+        tasks = held(tasks)
     is_partial = partial.is_allowed(portfolio, work, search, tasks, observed)
     is_ready = not work.problem and (is_partial or progress.is_complete(search, tasks))
     return Stage(work, search, tasks, is_partial, is_ready)

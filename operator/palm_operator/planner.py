@@ -154,7 +154,8 @@ def _training_said(
         "not decided yet: it waits for results of training and evaluation",
     )
     held = replace(waits, status="Unknown")
-    if is_stuck and search.is_calibrated:
+    is_comparable = work.problem is None or not work.problem.holds
+    if is_stuck and search.is_calibrated and is_comparable:
         found = guaranteed_by_all(portfolio, work, observed.evidence)
         held = guarantees.uncertified_said(search, found)
         waits = replace(held, message=progress.uncovered(search))

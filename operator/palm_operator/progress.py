@@ -48,7 +48,7 @@ def first_problem(
 ) -> Said | None:
     """Return what a person must look at; None when nothing."""
     if work.problem:
-        return Said("False", "CalibrationFailed", work.problem)
+        return Said("False", work.problem.reason, work.problem.message)
     if search.is_at_limit:
         return _at_limit(search)
     for state in BROKEN:

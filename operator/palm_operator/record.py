@@ -49,14 +49,33 @@ class ManifestAt(_Read):
     sha256: str = Field(pattern=_SHA256)
 
 
+class Content(_Read):
+    """What was behind a URI when it was read."""
+
+    sha256: str = Field(pattern=_SHA256)
+    revision: Plain | None = None
+    """The commit that a Hugging Face revision resolved to."""
+
+
+class ReadBy(_Read):
+    """What a training or an evaluation read, under the names of the inputs, as its image says."""
+
+    image: Plain | None = None
+    base_model: Content
+    prompts: Content
+    rewards: dict[Plain, Content] = Field(default_factory=dict)
+    """Of reward models."""
+
+
 class Made(_Read):
-    """An object of S3, and the Job that made it."""
+    """An object of S3, the Job that made it, and from what."""
 
     key: Plain
     sha256: Plain | None = None
     job: Plain | None = None
     """None: it was found in S3, and no Job of this Portfolio made it."""
     uid: Plain | None = None
+    read: ReadBy | None = None
 
 
 class Claimed(_Read):

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from palm import artifacts
 from palm.contract import canonical_json
+from palm.evaluations import MadeFrom, Source
 from palm.schema import sha256_of
 from palm_operator.api import Portfolio
 from palm_operator.api_status import (
@@ -32,6 +33,7 @@ from palm_operator.plan import ObjectWrite
 from palm_operator.record import (
     EVENTS_LIMIT,
     Claimed,
+    Content,
     Created,
     Decided,
     Deleted,
@@ -44,6 +46,7 @@ from palm_operator.record import (
     OracleCall,
     OracleCallFailed,
     Pinned,
+    ReadBy,
     Recorded,
     RecordedPolicy,
     Retired,
@@ -57,6 +60,8 @@ from palm_operator.times import stamp
 from palm_operator.work import Work
 
 _REASON = re.compile(r"[A-Za-z0-9]{1,64}")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_IMAGE = re.compile(r"[\w.:/@-]{1,512}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,8 @@ def _calls(work: Work, observed: Observed, recorded: Recorded, when: str) -> Ite
     for policy in work.every:
         call = (policy.digest, policy.evaluation_digest)
         if call not in recorded.calls and is_evaluated(policy, observed.evidence):
+            made = observed.evidence.results[policy.evaluation_digest].provenance
+            trained = made.training if made else None
             yield OracleCall(
                 time=when,
                 revision=work.revision,
@@ -180,19 +187,34 @@ def _calls(work: Work, observed: Observed, recorded: Recorded, when: str) -> Ite
                 evaluation_digest=policy.evaluation_digest,
                 training=None
                 if policy.mixture
-                else _made(observed, Step.TRAIN, policy.digest, policy.record_key),
+                else _made(observed, Step.TRAIN, policy.digest, policy.record_key, trained),
                 evaluation=_made(
-                    observed, Step.EVALUATE, policy.evaluation_digest, policy.result_key
+                    observed, Step.EVALUATE, policy.evaluation_digest, policy.result_key, made
                 ),
             )
 
 
-def _made(observed: Observed, step: Step, digest: str, key: str) -> Made:
+def _made(observed: Observed, step: Step, digest: str, key: str, made: MadeFrom | None) -> Made:
     jobs = [job for job in observed.jobs_of(step, digest) if job.uid]
-    sha256 = observed.evidence.sha256.get(key)
+    sha256, read = observed.evidence.sha256.get(key), _read(made) if made else None
     if not jobs:
-        return Made(key=key, sha256=sha256)
-    return Made(key=key, sha256=sha256, job=jobs[-1].name, uid=jobs[-1].uid)
+        return Made(key=key, sha256=sha256, read=read)
+    return Made(key=key, sha256=sha256, job=jobs[-1].name, uid=jobs[-1].uid, read=read)
+
+
+def _read(made: MadeFrom) -> ReadBy:
+    """Return what an image says that it read; it is tenants' data, and only digests are taken."""
+    return ReadBy(
+        image=made.image if _IMAGE.fullmatch(made.image) else None,
+        base_model=_content(made.base_model),
+        prompts=_content(made.prompts),
+        rewards={item.name: _content(item.source) for item in made.rewards if item.source},
+    )
+
+
+def _content(source: Source) -> Content:
+    revision = source.revision or ""
+    return Content(sha256=source.sha256, revision=revision if _COMMIT.fullmatch(revision) else None)
 
 
 def _failures(jobs: Iterable[Job], recorded: Recorded, when: str) -> Iterator[OracleCallFailed]:

@@ -6,7 +6,7 @@ another attempt, a few times.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from palm_operator import job_kinds, names
@@ -25,7 +25,7 @@ class State(Enum):
     RUNNING = auto()
     STARTABLE = auto()
     WAITING = auto()
-    """For its policy to be trained, or for a Job that occupies its name to go."""
+    """For its policy to be trained, for a Job that occupies its name to go, or for a person."""
     FAILED = auto()
     """Its Job failed for good, or waited too long to run; a person must look at it."""
     EXHAUSTED = auto()
@@ -111,6 +111,14 @@ def tasks_of(
         base_task(portfolio, work, observed),
         *(evaluation for evaluation, _ in pairs),
         *(training for _, training in pairs),
+    )
+
+
+def held(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """Return the same tasks, of which none is to be started; what runs goes on."""
+    return tuple(
+        replace(task, state=State.WAITING) if task.state is State.STARTABLE else task
+        for task in tasks
     )
 
 

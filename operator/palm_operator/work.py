@@ -8,6 +8,7 @@ mixtures of the extremes instead; the policies that could be trained are known b
 (``mixing``).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +32,17 @@ from palm_operator.requests import (
     revision_of,
     training_utilities,
 )
+from palm_operator.same_inputs import Named, unequal_inputs
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why nothing can be decided until a person has mended it."""
+
+    reason: str
+    message: str
+    holds: bool = False
+    """Whether no further Job is started either."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +66,8 @@ class Work:
     """As frozen in S3; None until it is there."""
     new_calibration: Calibration | None = None
     """To be frozen now: all extreme policies are evaluated and no table is in S3."""
-    problem: str | None = None
-    """Why no further stage can be determined, for people."""
+    problem: Problem | None = None
+    """Why no further stage can be determined, or nothing of it compared."""
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -96,6 +108,25 @@ def work_for(portfolio: Portfolio, evidence: Evidence) -> Work:
     Raises:
         GridRefused: The grid cannot be built or is too large.
     """
+    work = _determined(portfolio, evidence)
+    unequal = unequal_inputs(portfolio.spec, _results(work, evidence))
+    if unequal is None:
+        return work
+    problem = Problem("InputsDiffer", unequal, holds=True)
+    return replace(work, problem=problem, new_calibration=None)
+
+
+def _results(work: Work, evidence: Evidence) -> Iterator[Named]:
+    """Yield everything that a decision may come to compare."""
+    made = [("the base policy", work.base_key, work.base.evaluation_digest)]
+    made += [(policy.name, policy.result_key, policy.evaluation_digest) for policy in work.every]
+    for whose, key, digest in made:
+        result = evidence.results.get(digest)
+        if result is not None:
+            yield Named(whose, key, result)
+
+
+def _determined(portfolio: Portfolio, evidence: Evidence) -> Work:
     spec = portfolio.spec
     work = Work(
         revision=revision_of(spec), grid=weight_vectors(spec), base=base_evaluation(portfolio)
@@ -104,7 +135,7 @@ def work_for(portfolio: Portfolio, evidence: Evidence) -> Work:
     try:
         maps = affine_maps(spec, base_result)
     except InvalidResult as error:
-        return replace(work, problem=str(error))
+        return replace(work, problem=_uncalibrated(str(error)))
     if maps is None:
         return work
     units = unit_vectors(len(spec.rewards))
@@ -153,7 +184,8 @@ def _with_new_calibration(
         return work
     if key in evidence.invalid:
         # Never overwritten: other policies may have been trained in its units.
-        return replace(work, problem=f"{key} is not valid: {evidence.invalid[key]}; delete it")
+        why = f"{key} is not valid: {evidence.invalid[key]}; delete it"
+        return replace(work, problem=_uncalibrated(why))
     results = [evidence.results.get(p.evaluation_digest) for p in extremes]
     found = [result for result in results if result is not None]
     if len(found) < len(extremes) or not all(p.digest in evidence.trained for p in extremes):
@@ -165,7 +197,8 @@ def _with_new_calibration(
         names = ", ".join(
             f"objective {i} is {r.name!r}" for i, r in enumerate(portfolio.spec.rewards)
         )
-        return replace(work, problem=f"the extreme policies do not trade off: {error} ({names})")
+        why = f"the extreme policies do not trade off: {error} ({names})"
+        return replace(work, problem=_uncalibrated(why))
     return replace(
         work,
         new_calibration=Calibration(
@@ -175,6 +208,10 @@ def _with_new_calibration(
             scale=tuple(normalization.scale.tolist()),
         ),
     )
+
+
+def _uncalibrated(why: str) -> Problem:
+    return Problem("CalibrationFailed", why)
 
 
 def _in_grid_order(policies: tuple[Policy, ...]) -> tuple[Policy, ...]:

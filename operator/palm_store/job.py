@@ -31,8 +31,11 @@ from palm_store.prompts import Prompt, check_answers, read_prompts
 RequestType = TypeVar("RequestType", bound=Model)
 
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
-# torch raises plain RuntimeErrors on a CPU; on a GPU, OutOfMemoryError says the first of these.
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "no space left on device")
+# torch raises plain RuntimeErrors on a CPU; on a GPU, OutOfMemoryError says the first of these. The
+# last is what torch.save says of a disk that is full.
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "unexpected pos")
+# safetensors' error is an Exception of its own.
+_NO_SPACE = "no space left on device"
 
 
 class InvalidRequest(PalmError):
@@ -90,14 +93,25 @@ def exit_code(run: Callable[[], None]) -> int:
     except Interrupted as end:
         _say(str(end) or "interrupted by SIGTERM")
         return ExitCode.INTERRUPTED
-    except Exception as problem:
+    except Exception as error:
         # The border of the process: whatever it is, the Pod's log must say it.
+        problem = _explained(error)
         code = code_of(problem)
         if code is ExitCode.FAILED and not isinstance(problem, InvalidResult):
             traceback.print_exc()
         _say(str(problem) or type(problem).__name__)
         return code
     return ExitCode.DONE
+
+
+def _explained(problem: Exception) -> Exception:
+    """Return an error in our words where its own advise what cannot be done."""
+    if isinstance(problem, ValueError) and "trust_remote_code" in str(problem):
+        return InvalidRequest(
+            "the base model comes with Python code of its own, which is not run: name a model of a "
+            "class that transformers has (trustRemoteCode is for reward models)"
+        )
+    return problem
 
 
 def code_of(problem: BaseException) -> ExitCode:
@@ -121,6 +135,8 @@ def _lacks_resources(problem: BaseException) -> bool:
     if isinstance(problem, OSError) and problem.errno in _FULL_DISK:
         return True
     text = str(problem).lower()
+    if _NO_SPACE in text:
+        return True
     return isinstance(problem, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 

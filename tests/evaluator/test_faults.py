@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import full_disks
 from flaky_s3 import Fate, FlakyS3
 from jobs import evaluation_request
 from palm.artifacts import evaluation_result
@@ -159,3 +160,15 @@ def test_a_result_that_was_cut_is_made_again(
     store.write(KEY, content[: len(content) // 2])
     assert ended(cluster, behind(proxy, storage))[0] == 0
     assert whole_result(store) is not None
+
+
+@pytest.mark.skipif(not full_disks.can_be_had(), reason="no mounts of one's own on this machine")
+def test_a_full_disk_exits_71_and_leaves_no_result(
+    cluster: Any, storage: StorageLocation, store: S3Store, tmp_path: Path
+) -> None:
+    store.write("toy/model/model.safetensors", bytes(400_000))
+    request = evaluation_request(storage)
+    done = full_disks.run_on("256k", tmp_path, "palm_evaluator", request, s3_environment(cluster))
+    assert done.returncode == ExitCode.NO_RESOURCES, done.stderr
+    assert "No space left on device" in done.stderr
+    assert whole_result(store) is None

@@ -14,10 +14,10 @@ from palm.evaluations import SamplesFile, Source
 from palm_evaluator.evaluation import Evaluated
 from palm_evaluator.generation import Sampled, response_seed
 from palm_evaluator.inputs import check_adapter
-from palm_evaluator.provenance import folder_source, prompts_source, reward_sources, versions
 from palm_evaluator.tables import SHOWN_PROMPTS, responses_parquet, samples_json
 from palm_store.job import InvalidRequest
 from palm_store.prompts import Prompt
+from palm_store.provenance import folder_source, prompts_source, reward_sources, versions
 
 FOUND = Evaluated(
     [[Sampled(f"p{p} s{s}", 10 + s, 0.5 * p, k3=0.25) for s in range(3)] for p in range(20)],

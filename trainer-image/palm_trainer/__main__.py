@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from palm.artifacts import model_folder, training_record, uri
+from palm.artifacts import PROVENANCE_FILE, model_folder, training_record, uri
 from palm.contract import TrainingRecord, TrainingRequest
 from palm.errors import StoreUnavailable
 from palm_rewards import RewardScorer, needs_answer, reward_functions
@@ -29,6 +29,7 @@ from palm_store.job import (
     reward_model_folders,
 )
 from palm_store.prompts import Prompt
+from palm_store.provenance import folder_source, made_from, prompts_source, reward_sources
 from palm_trainer import launch
 from palm_trainer.arguments import Hardware, trainer_arguments
 from palm_trainer.checkpoints import Checkpoints, now, remove_leftovers, sha256_of_files
@@ -58,6 +59,7 @@ def _run() -> None:
         with sigterm_noted(place.stop):
             trained = _trained(request, place, machine, prompts, scorers, store)
             if trained.finished and machine.is_first:  # committed, whatever the signal wants
+                _note_inputs(request, place, prompts)
                 _commit(store, _record(request, trained, place.model), place.model)
         if not trained.finished:
             raise Interrupted(
@@ -158,6 +160,19 @@ def _rollout_server(
     finally:
         server.terminate()
         server.wait()
+
+
+def _note_inputs(request: TrainingRequest, place: Workplace, prompts: list[Prompt]) -> None:
+    """Say beside the model's files from what they were trained."""
+    folder = reward_model_folders(place.reward_models, request.storage)
+    models = [item.model for item in request.rewards if item.model is not None]
+    sources = {model.uri: folder_source(model.uri, folder(model)) for model in models}
+    made = made_from(
+        base_model=folder_source(request.base_model, place.base),
+        prompts=prompts_source(request.prompts.uri, prompts),
+        rewards=reward_sources(request.rewards, sources),
+    )
+    (place.model / PROVENANCE_FILE).write_text(made.model_dump_json(by_alias=True))
 
 
 def _record(request: TrainingRequest, trained: Trained, folder: Path) -> TrainingRecord:
