@@ -15,7 +15,9 @@ pytestmark = pytest.mark.cluster
 def decided(tenant) -> list[dict]:
     """What is said of each policy, apart from whether its server is up yet."""
     policies = tenant.portfolio["status"]["portfolio"]["policies"]
-    return [{k: v for k, v in policy.items() if k not in ("message", "ready")} for policy in policies]
+    return [
+        {k: v for k, v in policy.items() if k not in ("message", "ready")} for policy in policies
+    ]
 
 
 def test_without_s3_nothing_is_trained_again_and_all_goes_on_afterwards(
