@@ -291,7 +291,7 @@ class World:
             self.jobs[name] = json.loads(json.dumps(job))
             self.jobs[name]["metadata"]["uid"] = f"uid-{len(self.created)}"
             self.jobs[name]["metadata"]["creationTimestamp"] = stamp(self.now)
-            self.jobs[name]["status"] = RUNNING[job["kind"]]
+            self.jobs[name]["status"] = deepcopy(RUNNING[job["kind"]])
             self.requests[name] = request_of(job)
         if creates is not None:
             return decided
