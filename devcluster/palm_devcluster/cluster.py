@@ -21,10 +21,10 @@ from palm_devcluster.components import (
 from palm_devcluster.controlplane import Layout
 from palm_devcluster.golang import Progress
 from palm_devcluster.images import load_images, table_path
-from palm_devcluster.jobset import component as jobset_component
+from palm_devcluster.jobset.component import CONTROLLER as JOBSET_CONTROLLER
 from palm_devcluster.kserve import component as kserve_component
 from palm_devcluster.kubeconfigs import write_kubeconfigs
-from palm_devcluster.kueue import component as kueue_component
+from palm_devcluster.kueue.component import CONTROLLER as KUEUE_CONTROLLER
 from palm_devcluster.node.stopping import stop_containers
 from palm_devcluster.paths import ClusterPaths
 from palm_devcluster.pki import Pki, ensure_pki
@@ -36,8 +36,8 @@ from palm_devcluster.state import LISTENERS, Ports, choose_ports, load_ports, sa
 # What calls others is stopped before what it calls; started in the opposite order.
 STOP_ORDER = (
     kserve_component.NAME,
-    kueue_component.NAME,
-    jobset_component.NAME,
+    KUEUE_CONTROLLER.NAME,
+    JOBSET_CONTROLLER.NAME,
     "service-proxy",
     "node",
     "kube-scheduler",
@@ -46,7 +46,7 @@ STOP_ORDER = (
     "etcd",
     "s3",
 )
-_CONTROLLERS = {part.NAME: part for part in (kserve_component, kueue_component, jobset_component)}
+_CONTROLLERS = {part.NAME: part for part in (kserve_component, KUEUE_CONTROLLER, JOBSET_CONTROLLER)}
 _CONTAINER_GRACE_S = 10.0
 
 

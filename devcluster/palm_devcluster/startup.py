@@ -8,9 +8,9 @@ from typing import Literal
 from palm_devcluster import addons, controlplane, processes
 from palm_devcluster.controlplane import Layout
 from palm_devcluster.golang import Progress
-from palm_devcluster.jobset import component as jobset
+from palm_devcluster.jobset.component import CONTROLLER as JOBSET
 from palm_devcluster.kserve import component as kserve
-from palm_devcluster.kueue import component as kueue
+from palm_devcluster.kueue.component import CONTROLLER as KUEUE
 from palm_devcluster.processes import Daemon
 
 _REPAIR_GRACE_S = 5.0
@@ -72,7 +72,7 @@ class Startup:
             ComponentError: It did not become healthy.
             AddonError: Its objects could not be installed.
         """
-        part = {"kueue": kueue, "jobset": jobset}[controller]
+        part = {"kueue": KUEUE, "jobset": JOBSET}[controller]
         if not wanted:
             self._stop(part.NAME)
             part.remove(self.layout, manifests)
