@@ -75,25 +75,31 @@ def test_a_wrong_setting_is_named_with_its_value(variable, value):
 def test_reasons_are_gathered_and_a_key_is_never_worked_on_twice_at_once():
     async def scenario():
         running, most, passes = 0, 0, []
+        begun, may_end = asyncio.Event(), asyncio.Event()
 
         async def work(key):
             nonlocal running, most
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0.02)
+            begun.set()
+            await may_end.wait()
             running -= 1
             passes.append(key)
 
         queue = WorkQueue(work, debounce=0.01)
         for _ in range(10):
             queue.add(("ns", "a"))
-        await asyncio.sleep(0.02)
+        await begun.wait()
         queue.add(("ns", "a"))  # while the first pass runs
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.1)
+        may_end.set()
+        while len(passes) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # a third would come now
         await queue.stop()
         return most, passes
 
-    most, passes = asyncio.run(scenario())
+    most, passes = asyncio.run(asyncio.wait_for(scenario(), 60))
     assert most == 1
     assert len(passes) == 2
 
