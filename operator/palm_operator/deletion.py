@@ -75,6 +75,8 @@ class Deletion:
             return _LOOK_AGAIN_SECONDS
         try:
             done = await self._purger.purge(location, name_of(body))
+            # Whoever was killed since the deletion may not have come to it; it is written once.
+            await self._executor.end_record(portfolio, now=self._clock())
         except (StoreUnavailable, UseUnknown) as error:
             reason: Reason = "UseUnknown" if isinstance(error, UseUnknown) else "StorageUnavailable"
             await self._said(body, portfolio, reason, str(error))

@@ -211,6 +211,7 @@ def purged(life: Life) -> None:
     life.until(life.is_suspended, "is suspended")
     life.apply(**spec, training_seconds=_LONG_ENOUGH, suspend=False)
     life.until(life.tenant.is_settled, "serves")
+    life.until_still()
     life.tenant.delete()
     life.until(life.is_gone, "is gone")
 
