@@ -3,6 +3,7 @@
 import pytest
 
 from faults.kill_matrix import Matrix
+from faults.lives import purged, refreshed
 from faults.points import Point
 
 pytestmark = pytest.mark.cluster
@@ -18,7 +19,13 @@ CHOSEN = (
 )
 
 
-def chosen(points: list[Point]) -> list[Point]:
+CHOSEN_OF_A_PURGE = (
+    ("after", "PATCH", "jobs/"),
+    ("before", "S3 delete", "calibrations/"),
+)
+
+
+def chosen(points: list[Point], kinds: tuple[tuple[str, str, str], ...]) -> list[Point]:
     """Return one point for each kind that is chosen."""
     return [
         next(
@@ -27,13 +34,18 @@ def chosen(points: list[Point]) -> list[Point]:
             if (point.moment, point.call.kind) == (moment, kind)
             and point.call.object.startswith(start)
         )
-        for moment, kind, start in CHOSEN
+        for moment, kind, start in kinds
     ]
 
 
-def test_an_operator_killed_at_points_ends_as_if_it_had_not_been(place):
-    matrix = Matrix(place)
-    points = chosen(matrix.uninterrupted(runs=1))
+@pytest.mark.parametrize(
+    ("story", "kinds", "tag"),
+    [(refreshed, CHOSEN, "life"), (purged, CHOSEN_OF_A_PURGE, "gone")],
+    ids=["refreshed", "purged"],
+)
+def test_an_operator_killed_at_points_ends_as_if_it_had_not_been(place, story, kinds, tag):
+    matrix = Matrix(place, tag=tag, story=story)
+    points = chosen(matrix.uninterrupted(runs=1), kinds)
     verdicts = matrix.tried_together(tuple(points))
     assert [problem for verdict in verdicts for problem in verdict.problems] == []
     assert sorted(verdict.point for verdict in verdicts) == sorted(points)
