@@ -12,7 +12,9 @@ from palm_trainer.workplace import Trained, Workplace
 STEPS = 2
 
 
-def train(request: Any, place: Workplace, _: Any, __: Any, store: ResultStore) -> Trained:
+def train(
+    request: Any, place: Workplace, machine: Any, prompts: Any, scorers: Any, store: ResultStore
+) -> Trained:
     """Go on from the last checkpoint; the model is what all steps wrote, in order."""
     checkpoints = Checkpoints(store, request.policy_digest, layout="stub")
     found = checkpoints.restore(place.restored)
