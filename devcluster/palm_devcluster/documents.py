@@ -23,6 +23,51 @@ def namespace(name: str) -> Json:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
+def installed(document: Json, *, prefix: str, space: str) -> None:
+    """Give an object its installed name and namespace, as the module's kustomization would.
+
+    Args:
+        document: Changed in place.
+        prefix: Of all names.
+        space: Where what is namespaced goes.
+    """
+    metadata = document["metadata"]
+    metadata["name"] = f"{prefix}{metadata['name']}"
+    if "namespace" in metadata:
+        metadata["namespace"] = space
+    if document["kind"] in ("ClusterRoleBinding", "RoleBinding"):
+        document["roleRef"]["name"] = f"{prefix}{document['roleRef']['name']}"
+        for subject in document["subjects"]:
+            subject |= {"name": f"{prefix}{subject['name']}", "namespace": space}
+
+
+def api_groups(webhook: Json) -> set[str]:
+    """Return the groups of what a webhook checks."""
+    return {group for rule in webhook["rules"] for group in rule["apiGroups"]}
+
+
+def manager_configuration(
+    api_version: str, *, webhooks: int, health: int, certificates: Path
+) -> Json:
+    """Return a configuration file for a manager that is alone, on loopback and without metrics.
+
+    Args:
+        api_version: Of the file.
+        webhooks: Port of its webhooks.
+        health: Port of its health checks.
+        certificates: Folder of ``tls.crt`` and ``tls.key``.
+    """
+    return {
+        "apiVersion": api_version,
+        "kind": "Configuration",
+        "health": {"healthProbeBindAddress": f"127.0.0.1:{health}"},
+        "metrics": {"bindAddress": "0"},
+        "webhook": {"host": "127.0.0.1", "port": webhooks, "certDir": str(certificates)},
+        "leaderElection": {"leaderElect": False},
+        "internalCertManagement": {"enable": False},
+    }
+
+
 def called_on_loopback(webhook: Json, *, server: str, ca: str) -> None:
     """Let a webhook be called at ``server`` instead of at a Service.
 

@@ -17,7 +17,15 @@ from palm_operator.observed import is_owned
 from palm_operator.queue import Key, WorkQueue
 
 _WATCH_SECONDS = 300
+_JOBS = ("batch", "v1", "jobs")
 _JOB_SETS = ("jobset.x-k8s.io", "v1alpha2", "jobsets")
+_CHILDREN = (
+    _JOBS,
+    _JOB_SETS,
+    ("serving.kserve.io", "v1beta1", "inferenceservices"),
+    ("serving.kserve.io", "v1alpha1", "llminferenceservices"),
+)
+"""What a Portfolio controls: group, version and plural."""
 
 
 class Patience:
@@ -64,35 +72,11 @@ def registry(
 
     ours = {LABEL_PORTFOLIO_UID: kopf.PRESENT}
 
-    @kopf.on.event("batch", "v1", "jobs", registry=handlers, id="job", labels=ours)
-    async def job(body: Mapping[str, Any], **_: Any) -> None:
+    async def child(body: Mapping[str, Any], **_: Any) -> None:
         _add_owner(queue, body)
 
-    @kopf.on.event(*_JOB_SETS, registry=handlers, id="jobset", labels=ours)
-    async def job_set(body: Mapping[str, Any], **_: Any) -> None:
-        _add_owner(queue, body)
-
-    @kopf.on.event(
-        "serving.kserve.io",
-        "v1beta1",
-        "inferenceservices",
-        registry=handlers,
-        id="inferenceservice",
-        labels=ours,
-    )
-    async def service(body: Mapping[str, Any], **_: Any) -> None:
-        _add_owner(queue, body)
-
-    @kopf.on.event(
-        "serving.kserve.io",
-        "v1alpha1",
-        "llminferenceservices",
-        registry=handlers,
-        id="llminferenceservice",
-        labels=ours,
-    )
-    async def llm_service(body: Mapping[str, Any], **_: Any) -> None:
-        _add_owner(queue, body)
+    for kind in _CHILDREN:
+        kopf.on.event(*kind, registry=handlers, id=kind[-1], labels=ours)(child)
 
     # Of a Deployment's new Pods that crash, KServe says nothing while old ones run.
     servers = {**ours, LABEL_STEP: kopf.ABSENT}
@@ -117,7 +101,7 @@ def kopf_settings(*, scans: bool) -> kopf.OperatorSettings:
     settings.networking.error_backoffs = Patience()
     # Filtered by the server: a cluster has many Pods and Jobs that are none of ours.
     settings.watching.label_selectors["v1", "pods"] = f"{LABEL_PORTFOLIO_UID},!{LABEL_STEP}"
-    settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_PORTFOLIO_UID
+    settings.watching.label_selectors[_JOBS] = LABEL_PORTFOLIO_UID
     settings.watching.label_selectors[_JOB_SETS] = LABEL_PORTFOLIO_UID
     return settings
 

@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure(folder: Path) -> None:
-    """Measure both ways on one engine, turn by turn, and print the medians."""
+    """Measure both ways on one engine, turn by turn, and print the fastest rounds."""
     import json
 
     from palm.contract import AdapterSettings

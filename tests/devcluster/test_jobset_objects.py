@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from controller_objects import assert_called_on_loopback, hooks, of_kind
 from palm_devcluster.addons import ensure_files
 from palm_devcluster.components import CRD_MODULES, JOBSET_MANIFESTS
 from palm_devcluster.documents import read_documents, webhook_names
@@ -24,19 +25,9 @@ def objects(documents):
     return manifests.control_objects(documents, webhooks=SERVER, ca="Q0E=")
 
 
-def of_kind(objects, kind):
-    return [o for o in objects if o["kind"] == kind]
-
-
 def test_only_job_sets_are_checked_on_loopback_with_the_clusters_authority(objects):
-    configurations = of_kind(objects, "MutatingWebhookConfiguration")
-    configurations += of_kind(objects, "ValidatingWebhookConfiguration")
-    hooks = [hook for configuration in configurations for hook in configuration["webhooks"]]
-    assert {hook["name"] for hook in hooks} == {"mjobset.kb.io", "vjobset.kb.io"}
-    for hook in hooks:
-        assert set(hook["clientConfig"]) == {"url", "caBundle"}
-        assert hook["clientConfig"]["url"].startswith(f"{SERVER}/")
-        assert hook["failurePolicy"] == "Fail"
+    assert {hook["name"] for hook in hooks(objects)} == {"mjobset.kb.io", "vjobset.kb.io"}
+    assert_called_on_loopback(objects, SERVER)
 
 
 def test_the_controller_has_the_rights_that_jobset_ships_and_no_others(objects, documents):

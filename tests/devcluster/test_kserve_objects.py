@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from controller_objects import assert_called_on_loopback, hooks, of_kind
 from palm_devcluster.addons import ensure_files
 from palm_devcluster.components import KSERVE_MANIFESTS
 from palm_devcluster.documents import read_documents
@@ -21,19 +22,9 @@ def objects(documents):
     return manifests.control_objects(documents, webhooks="https://127.0.0.1:9", ca="Q0E=")
 
 
-def of_kind(objects, kind):
-    return [o for o in objects if o["kind"] == kind]
-
-
 def test_every_webhook_is_called_on_loopback_with_the_clusters_authority(objects):
-    configurations = of_kind(objects, "MutatingWebhookConfiguration")
-    configurations += of_kind(objects, "ValidatingWebhookConfiguration")
-    hooks = [hook for configuration in configurations for hook in configuration["webhooks"]]
-    assert len(hooks) == 7
-    for hook in hooks:
-        assert set(hook["clientConfig"]) == {"url", "caBundle"}
-        assert hook["clientConfig"]["url"].startswith("https://127.0.0.1:9/")
-        assert hook["failurePolicy"] == "Fail"
+    assert len(hooks(objects)) == 7
+    assert_called_on_loopback(objects, "https://127.0.0.1:9")
 
 
 def test_the_configuration_is_kserves_own_but_for_mode_ingress_and_image(objects, documents):

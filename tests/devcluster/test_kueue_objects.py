@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from controller_objects import assert_called_on_loopback, hooks, of_kind
 from palm_devcluster.addons import ensure_files
 from palm_devcluster.components import KUEUE_MANIFESTS
 from palm_devcluster.documents import read_documents, webhook_names
@@ -24,16 +25,6 @@ def objects(documents):
     return manifests.control_objects(documents, webhooks=SERVER, ca="Q0E=")
 
 
-def of_kind(objects, kind):
-    return [o for o in objects if o["kind"] == kind]
-
-
-def hooks(objects):
-    found = of_kind(objects, "MutatingWebhookConfiguration")
-    found += of_kind(objects, "ValidatingWebhookConfiguration")
-    return [hook for configuration in found for hook in configuration["webhooks"]]
-
-
 def test_only_jobs_job_sets_and_kueues_own_kinds_are_checked(objects):
     checked = {r for hook in hooks(objects) for rule in hook["rules"] for r in rule["resources"]}
     assert checked == {
@@ -43,10 +34,7 @@ def test_only_jobs_job_sets_and_kueues_own_kinds_are_checked(objects):
 
 
 def test_every_webhook_is_called_on_loopback_with_the_clusters_authority(objects):
-    for hook in hooks(objects):
-        assert set(hook["clientConfig"]) == {"url", "caBundle"}
-        assert hook["clientConfig"]["url"].startswith(f"{SERVER}/")
-        assert hook["failurePolicy"] == "Fail"
+    assert_called_on_loopback(objects, SERVER)
 
 
 def test_the_controller_has_the_rights_that_kueue_ships_and_no_others(objects, documents):

@@ -3,11 +3,8 @@
 The evaluator's own command, a real S3 server, a proxy between them that fails as it is told.
 """
 
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,57 +14,23 @@ import full_disks
 from flaky_s3 import Fate, FlakyS3
 from jobs import evaluation_request
 from palm.artifacts import evaluation_result
-from palm.contract import EvaluationRequest, PolicyResult, StorageLocation
+from palm.contract import PolicyResult, StorageLocation
 from palm.exit_codes import ExitCode
 from palm_store import S3Store
 from stores import s3_environment, s3_location
+from stub_jobs import Command, OnceEach, behind
+from stub_jobs import proxy as proxy
+from stub_jobs import store as store
 
 pytestmark = pytest.mark.cluster
 
+COMMAND = Command("stub_evaluator", Path(__file__).parent)
 KEY = evaluation_result(None, "e" * 32)
-PROMPTS = b"\n".join(b'{"prompt": "What is 3 + 4?", "answer": "7"}' for _ in range(8))
 
 
 @pytest.fixture
 def storage(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> StorageLocation:
     return s3_location(cluster, "faults", monkeypatch)
-
-
-@pytest.fixture
-def store(storage: StorageLocation) -> S3Store:
-    made = S3Store(storage)
-    made.write("toy/prompts.jsonl", PROMPTS)
-    made.write("toy/model/config.json", b"{}")
-    return made
-
-
-@pytest.fixture
-def proxy(storage: StorageLocation) -> Iterator[FlakyS3]:
-    with FlakyS3(storage.endpoint) as made:
-        yield made
-
-
-def start(cluster: Any, request: EvaluationRequest) -> subprocess.Popen[str]:
-    environment = s3_environment(cluster) | {"PYTHONPATH": str(Path(__file__).parent)}
-    text = request.model_dump_json(by_alias=True)
-    return subprocess.Popen(
-        [sys.executable, "-m", "stub_evaluator"],
-        env=os.environ | environment | {"PALM_REQUEST": text},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(cluster: Any, request: EvaluationRequest) -> tuple[int, str]:
-    process = start(cluster, request)
-    _, errors = process.communicate(timeout=300)
-    return process.returncode, errors
-
-
-def behind(proxy: FlakyS3, storage: StorageLocation) -> EvaluationRequest:
-    through = storage.model_copy(update={"endpoint": proxy.endpoint})
-    return evaluation_request(storage).model_copy(update={"storage": through})
 
 
 def whole_result(store: S3Store) -> PolicyResult | None:
@@ -80,19 +43,11 @@ def whole_result(store: S3Store) -> PolicyResult | None:
 def test_failures_that_pass_are_overcome(
     cluster: Any, storage: StorageLocation, store: S3Store, proxy: FlakyS3, fate: Fate
 ) -> None:
-    failed: set[tuple[str, str]] = set()
-
-    def once_each(method: str, path: str) -> Fate:
-        if method == "HEAD" or (method, path) in failed:
-            return "pass"
-        failed.add((method, path))
-        return fate
-
-    proxy.rule = once_each
-    code, errors = ended(cluster, behind(proxy, storage))
+    rule = proxy.rule = OnceEach(fate)
+    code, _, errors = COMMAND.ended(cluster, behind(proxy, evaluation_request(storage)))
     assert code == 0, errors
     assert whole_result(store) is not None
-    assert len(failed) >= 5
+    assert len(rule.failed) >= 5
 
 
 @pytest.mark.parametrize("fate", ["500", "truncate"])
@@ -100,13 +55,13 @@ def test_failures_that_stay_leave_no_result_and_a_sentence(
     cluster: Any, storage: StorageLocation, store: S3Store, proxy: FlakyS3, fate: Fate
 ) -> None:
     proxy.rule = lambda method, path: fate if method == "PUT" and path.endswith("json") else "pass"
-    code, errors = ended(cluster, behind(proxy, storage))
+    code, _, errors = COMMAND.ended(cluster, behind(proxy, evaluation_request(storage)))
     assert code == ExitCode.UNAVAILABLE
     assert "error: s3://faults/" in errors
     assert "Traceback" not in errors
     assert whole_result(store) is None
     proxy.rule = lambda method, path: "pass"
-    assert ended(cluster, behind(proxy, storage))[0] == 0
+    assert COMMAND.ended(cluster, behind(proxy, evaluation_request(storage)))[0] == 0
     assert whole_result(store) is not None
 
 
@@ -139,7 +94,7 @@ def test_a_kill_at_any_request_leaves_a_whole_result_or_none(
     proxy.rule = kill_at_last
     while last < 40:
         proxy.requests.clear()
-        process = start(cluster, behind(proxy, storage))
+        process = COMMAND.start(cluster, behind(proxy, evaluation_request(storage)))
         process.communicate(timeout=300)
         if process.returncode == 0:
             break
@@ -154,11 +109,11 @@ def test_a_kill_at_any_request_leaves_a_whole_result_or_none(
 def test_a_result_that_was_cut_is_made_again(
     cluster: Any, storage: StorageLocation, store: S3Store, proxy: FlakyS3
 ) -> None:
-    assert ended(cluster, behind(proxy, storage))[0] == 0
+    assert COMMAND.ended(cluster, behind(proxy, evaluation_request(storage)))[0] == 0
     content = store.read(KEY, max_bytes=1_000_000)
     assert content is not None
     store.write(KEY, content[: len(content) // 2])
-    assert ended(cluster, behind(proxy, storage))[0] == 0
+    assert COMMAND.ended(cluster, behind(proxy, evaluation_request(storage)))[0] == 0
     assert whole_result(store) is not None
 
 

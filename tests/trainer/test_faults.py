@@ -4,12 +4,9 @@ The trainer's own command, a real S3 server, and a proxy between them that fails
 the training itself is a stand-in where the failures are S3's.
 """
 
-import os
 import random
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,60 +16,26 @@ import full_disks
 from flaky_s3 import Fate, FlakyS3
 from jobs import training_request, upload_random_model
 from palm.artifacts import PROVENANCE_FILE, model_folder, training_record
-from palm.contract import StorageLocation, TrainingRecord, TrainingRequest
+from palm.contract import StorageLocation, TrainingRecord
 from palm.evaluations import MadeFrom
 from palm.exit_codes import ExitCode
 from palm.schema import sha256_of
 from palm_store import S3Store
 from stores import s3_environment, s3_location
+from stub_jobs import Command, OnceEach, behind
+from stub_jobs import proxy as proxy
+from stub_jobs import store as store
 
 pytestmark = pytest.mark.cluster
 
+COMMAND = Command("stub_trainer", Path(__file__).parent)
 DIGEST = "a" * 32
 MODEL = "step 1\nstep 2\n"
-PROMPTS = b"\n".join(b'{"prompt": "What is 3 + 4?", "answer": "7"}' for _ in range(8))
 
 
 @pytest.fixture
 def storage(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> StorageLocation:
     return s3_location(cluster, "trainer-faults", monkeypatch)
-
-
-@pytest.fixture
-def store(storage: StorageLocation) -> S3Store:
-    made = S3Store(storage)
-    made.write("toy/prompts.jsonl", PROMPTS)
-    made.write("toy/model/config.json", b"{}")
-    return made
-
-
-@pytest.fixture
-def proxy(storage: StorageLocation) -> Iterator[FlakyS3]:
-    with FlakyS3(storage.endpoint) as made:
-        yield made
-
-
-def start(cluster: Any, request: TrainingRequest) -> subprocess.Popen[str]:
-    environment = s3_environment(cluster) | {"PYTHONPATH": str(Path(__file__).parent)}
-    text = request.model_dump_json(by_alias=True)
-    return subprocess.Popen(
-        [sys.executable, "-m", "stub_trainer"],
-        env=os.environ | environment | {"PALM_REQUEST": text},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(cluster: Any, request: TrainingRequest) -> tuple[int, str, str]:
-    process = start(cluster, request)
-    output, errors = process.communicate(timeout=300)
-    return process.returncode, output, errors
-
-
-def behind(proxy: FlakyS3, storage: StorageLocation) -> TrainingRequest:
-    through = storage.model_copy(update={"endpoint": proxy.endpoint})
-    return training_request(storage).model_copy(update={"storage": through})
 
 
 def is_trained(store: S3Store) -> bool:
@@ -107,7 +70,7 @@ def test_a_kill_at_any_request_leaves_a_whole_policy_or_none(
     proxy.rule = kill_at_last
     while last < 150:
         proxy.requests.clear()
-        process = start(cluster, behind(proxy, storage))
+        process = COMMAND.start(cluster, behind(proxy, training_request(storage)))
         output, errors = process.communicate(timeout=300)
         steps += [line for line in output.splitlines() if line.startswith("step ")]
         if process.returncode == 0:
@@ -127,19 +90,11 @@ def test_a_kill_at_any_request_leaves_a_whole_policy_or_none(
 def test_failures_that_pass_are_overcome(
     cluster: Any, storage: StorageLocation, store: S3Store, proxy: FlakyS3, fate: Fate
 ) -> None:
-    failed: set[tuple[str, str]] = set()
-
-    def once_each(method: str, path: str) -> Fate:
-        if method == "HEAD" or (method, path) in failed:
-            return "pass"
-        failed.add((method, path))
-        return fate
-
-    proxy.rule = once_each
-    code, _, errors = ended(cluster, behind(proxy, storage))
+    rule = proxy.rule = OnceEach(fate)
+    code, _, errors = COMMAND.ended(cluster, behind(proxy, training_request(storage)))
     assert code == 0, errors
     assert is_trained(store)
-    assert len(failed) >= 10
+    assert len(rule.failed) >= 10
 
 
 @pytest.mark.parametrize(
@@ -152,13 +107,13 @@ def test_an_upload_that_stays_broken_leaves_no_policy_and_loses_no_step(
     proxy.rule = lambda method, path: (
         fate if method in ("PUT", "POST") and path.endswith(broken) else "pass"
     )
-    code, _, errors = ended(cluster, behind(proxy, storage))
+    code, _, errors = COMMAND.ended(cluster, behind(proxy, training_request(storage)))
     assert code == ExitCode.UNAVAILABLE
     assert "error: s3://trainer-faults/" in errors
     assert "Traceback" not in errors
     assert not is_trained(store)
     proxy.rule = lambda method, path: "pass"
-    code, output, errors = ended(cluster, behind(proxy, storage))
+    code, output, errors = COMMAND.ended(cluster, behind(proxy, training_request(storage)))
     assert code == 0, errors
     assert "step " not in output
     assert is_trained(store)
@@ -167,7 +122,7 @@ def test_an_upload_that_stays_broken_leaves_no_policy_and_loses_no_step(
 def test_a_policy_says_from_what_it_was_trained(
     cluster: Any, storage: StorageLocation, store: S3Store
 ) -> None:
-    code, _, errors = ended(cluster, training_request(storage))
+    code, _, errors = COMMAND.ended(cluster, training_request(storage))
     assert code == 0, errors
     content = store.read(f"{model_folder(DIGEST)}/{PROVENANCE_FILE}", max_bytes=100_000)
     made = MadeFrom.model_validate_json(content or b"")

@@ -4,9 +4,18 @@ from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
-from palm_devcluster.documents import WEBHOOKS, Json, called_on_loopback, namespace
+from palm_devcluster.documents import (
+    WEBHOOKS,
+    Json,
+    api_groups,
+    called_on_loopback,
+    installed,
+    manager_configuration,
+    namespace,
+)
 
 NAMESPACE = "jobset-system"
+_GROUP = "jobset.x-k8s.io"
 PREFIX = "jobset-"
 """Of the names of its objects, as in its own installation."""
 
@@ -31,34 +40,18 @@ def configuration(*, webhooks: int, health: int, certificates: Path) -> Json:
         health: Port of its health checks.
         certificates: Folder of ``tls.crt`` and ``tls.key``.
     """
-    return {
-        "apiVersion": "config.jobset.x-k8s.io/v1alpha1",
-        "kind": "Configuration",
-        "health": {"healthProbeBindAddress": f"127.0.0.1:{health}"},
-        "metrics": {"bindAddress": "0"},
-        "webhook": {"host": "127.0.0.1", "port": webhooks, "certDir": str(certificates)},
-        "leaderElection": {"leaderElect": False},
-        "internalCertManagement": {"enable": False},
-    }
+    return manager_configuration(
+        "config.jobset.x-k8s.io/v1alpha1",
+        webhooks=webhooks,
+        health=health,
+        certificates=certificates,
+    )
 
 
 def _changed(document: Json, *, webhooks: str, ca: str) -> Json:
-    kind, metadata = document["kind"], document["metadata"]
-    metadata["name"] = f"{PREFIX}{metadata['name']}"
-    if "namespace" in metadata:
-        metadata["namespace"] = NAMESPACE
-    if kind in WEBHOOKS:
-        document["webhooks"] = [w for w in document["webhooks"] if _is_of_sets(w)]
+    installed(document, prefix=PREFIX, space=NAMESPACE)
+    if document["kind"] in WEBHOOKS:
+        document["webhooks"] = [w for w in document["webhooks"] if api_groups(w) == {_GROUP}]
         for webhook in document["webhooks"]:
             called_on_loopback(webhook, server=webhooks, ca=ca)
-    elif kind == "ClusterRoleBinding":
-        document["roleRef"]["name"] = f"{PREFIX}{document['roleRef']['name']}"
-        for subject in document["subjects"]:
-            subject |= {"name": f"{PREFIX}{subject['name']}", "namespace": NAMESPACE}
     return document
-
-
-def _is_of_sets(webhook: Json) -> bool:
-    return {group for rule in webhook["rules"] for group in rule["apiGroups"]} == {
-        "jobset.x-k8s.io"
-    }

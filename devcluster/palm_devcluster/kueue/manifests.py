@@ -4,7 +4,15 @@ from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
-from palm_devcluster.documents import WEBHOOKS, Json, called_on_loopback, namespace
+from palm_devcluster.documents import (
+    WEBHOOKS,
+    Json,
+    api_groups,
+    called_on_loopback,
+    installed,
+    manager_configuration,
+    namespace,
+)
 
 NAMESPACE = "kueue-system"
 PREFIX = "kueue-"
@@ -35,15 +43,14 @@ def configuration(*, webhooks: int, health: int, certificates: Path) -> Json:
         health: Port of its health checks.
         certificates: Folder of ``tls.crt`` and ``tls.key``.
     """
-    return {
-        "apiVersion": "config.kueue.x-k8s.io/v1beta2",
-        "kind": "Configuration",
+    common = manager_configuration(
+        "config.kueue.x-k8s.io/v1beta2",
+        webhooks=webhooks,
+        health=health,
+        certificates=certificates,
+    )
+    return common | {
         "namespace": NAMESPACE,
-        "health": {"healthProbeBindAddress": f"127.0.0.1:{health}"},
-        "metrics": {"bindAddress": "0"},
-        "webhook": {"host": "127.0.0.1", "port": webhooks, "certDir": str(certificates)},
-        "leaderElection": {"leaderElect": False},
-        "internalCertManagement": {"enable": False},
         "integrations": {"frameworks": ["batch/job", "jobset.x-k8s.io/jobset"]},
         # It would listen on every interface with a certificate below /.
         "featureGates": {"VisibilityOnDemand": False},
@@ -51,24 +58,16 @@ def configuration(*, webhooks: int, health: int, certificates: Path) -> Json:
 
 
 def _changed(document: Json, *, webhooks: str, ca: str) -> Json:
-    kind, metadata = document["kind"], document["metadata"]
-    metadata["name"] = f"{PREFIX}{metadata['name']}"
-    if "namespace" in metadata:
-        metadata["namespace"] = NAMESPACE
-    if kind in WEBHOOKS:
+    installed(document, prefix=PREFIX, space=NAMESPACE)
+    if document["kind"] in WEBHOOKS:
         document["webhooks"] = [w for w in document["webhooks"] if _is_called(w)]
         for webhook in document["webhooks"]:
             called_on_loopback(webhook, server=webhooks, ca=ca)
             if webhook["name"] in _OF_JOBS:
                 webhook["namespaceSelector"] = {"matchExpressions": [_ELSEWHERE]}
-    elif kind in ("ClusterRoleBinding", "RoleBinding"):
-        document["roleRef"]["name"] = f"{PREFIX}{document['roleRef']['name']}"
-        for subject in document["subjects"]:
-            subject |= {"name": f"{PREFIX}{subject['name']}", "namespace": NAMESPACE}
     return document
 
 
 def _is_called(webhook: Json) -> bool:
     """Whether it checks Jobs, JobSets or Kueue's own kinds; other integrations are off."""
-    groups = {group for rule in webhook["rules"] for group in rule["apiGroups"]}
-    return webhook["name"] in _OF_JOBS or groups == {"kueue.x-k8s.io"}
+    return webhook["name"] in _OF_JOBS or api_groups(webhook) == {"kueue.x-k8s.io"}
