@@ -140,7 +140,7 @@ def finished(
     operator: Operator,
     kubectl: Callable[..., str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Finished:
+) -> Iterator[Finished]:
     """A Portfolio of three weight vectors, trained, evaluated and pruned."""
     cluster.create_bucket(BUCKET)
     keys = {
@@ -180,7 +180,8 @@ def finished(
     key = artifacts.manifest(NAMESPACE, NAME, status["revision"])
     content = store.read(key, max_bytes=10**7)
     assert content is not None
-    return Finished(status, store, json.loads(content), reward_model)
+    yield Finished(status, store, json.loads(content), reward_model)
+    kubectl("delete", "pfo", NAME, "-n", NAMESPACE, "--timeout=60s")
 
 
 def test_every_weight_vector_has_an_adapter_of_the_rank_that_was_asked_for(
