@@ -74,7 +74,7 @@ bench-serving: setup ## One server per policy against one for all: processes, me
 	@$(BIN)/palm-devcluster build
 	@$(BIN)/python tests/bench/serving.py
 
-bench-evaluator: setup ## Measure the evaluator against bare LLM.generate and bare scoring
+bench-evaluator: setup ## Measure the evaluator against bare LLM.generate and bare scoring (~7 min)
 	@$(BIN)/python -m palm_devcluster.vllm
 	@$(BIN)/python tests/bench/evaluator.py
 

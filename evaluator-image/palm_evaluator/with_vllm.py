@@ -189,6 +189,9 @@ def _prepare_environment() -> None:
     # The main process may have touched the GPU, for reward models: no forks after that.
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    if not torch.cuda.is_available():
+        # A process of the engine's own would only fight with this one for the same cores.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     if len(tempfile.gettempdir()) > _LONGEST_FOLDER:
         # Its processes talk by Unix sockets, whose paths have at most 107 characters.
         os.environ.setdefault("VLLM_RPC_BASE_PATH", "/tmp")

