@@ -154,7 +154,7 @@ class DeployedRevision(Model):
     """When nothing that only it needed was left of it; absent while something is."""
     reason: Text
     """First, Revision (other policies), Pruning (another choice of them), Serving (other servers),
-    Pinned (spec.serving.pin)."""
+    Pinned (spec.serving.pin), StatusLost (what served was found again without a status)."""
     generation: int
     """metadata.generation of the spec that asked for it."""
     size: int

@@ -255,7 +255,9 @@ def _history(
 ) -> list[DeployedRevision]:
     needed = frozenset(p.service for p in shown.policies if p.service) if shown else frozenset()
     has_leftovers = bool(leftovers(observed, needed))
-    return history(portfolio, shown, has_leftovers=has_leftovers, now=now)
+    record = observed.record
+    recorded = record.last_deployment(portfolio.metadata.uid) if record else 0
+    return history(portfolio, shown, has_leftovers=has_leftovers, recorded=recorded, now=now)
 
 
 def _publication_said(

@@ -293,6 +293,10 @@ class Recorded:
     deployed: frozenset[int] = frozenset()
     retired: frozenset[int] = frozenset()
 
+    def last_deployment(self, uid: str) -> int:
+        """Return the number of the last deployment of a Portfolio; 0: it has none."""
+        return max(self.deployed, default=0) if uid == self.uid else 0
+
 
 def entry_bytes(entry: Entry) -> bytes:
     """Return an entry as it is written: canonical JSON."""

@@ -30,6 +30,7 @@ from palm_operator.names import Step
 from palm_operator.observed import Job, Observed
 from palm_operator.outcomes import is_evaluated
 from palm_operator.plan import ObjectWrite
+from palm_operator.publication import leftovers
 from palm_operator.record import (
     EVENTS_LIMIT,
     Claimed,
@@ -170,6 +171,7 @@ def _news(
     if pin != recorded.pin:
         yield Pinned(time=when, generation=metadata.generation, revision=pin[0], sha256=pin[1])
     yield from _deployments(portfolio, recorded)
+    yield from _forgotten(portfolio, observed, recorded, when)
 
 
 def _calls(work: Work, observed: Observed, recorded: Recorded, when: str) -> Iterator[OracleCall]:
@@ -267,6 +269,22 @@ def _deployments(portfolio: Portfolio, recorded: Recorded) -> Iterator[Deployed 
             yield _deployed(entry, status.portfolio)
         if entry.retired and entry.number not in recorded.retired:
             yield Retired(time=entry.retired, number=entry.number)
+
+
+def _forgotten(
+    portfolio: Portfolio, observed: Observed, recorded: Recorded, when: str
+) -> Iterator[Retired]:
+    """Retire earlier deployments of which a status that was lost can tell no more."""
+    status = portfolio.status
+    if status.portfolio is None or not status.revisions:
+        return
+    needed = frozenset(p.service for p in status.portfolio.policies if p.service)
+    if leftovers(observed, needed):
+        return
+    first = status.revisions[0].number
+    for earlier in sorted(recorded.deployed - recorded.retired):
+        if earlier < first:
+            yield Retired(time=when, number=earlier)
 
 
 def _deployed(entry: DeployedRevision, shown: DeployedPortfolio | None) -> Deployed:

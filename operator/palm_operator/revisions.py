@@ -15,7 +15,7 @@ from palm_operator.times import stamp
 KEPT = 10
 """Deployments that the status remembers."""
 
-Reason = Literal["First", "Revision", "Pruning", "Serving", "Pinned"]
+Reason = Literal["First", "Revision", "Pruning", "Serving", "Pinned", "StatusLost"]
 
 
 def dated(new: DeployedPortfolio, previous: DeployedPortfolio | None) -> DeployedPortfolio:
@@ -46,6 +46,7 @@ def history(
     shown: DeployedPortfolio | None,
     *,
     has_leftovers: bool,
+    recorded: int,
     now: datetime,
 ) -> list[DeployedRevision]:
     """Return the last deployments, the one that is shown among them.
@@ -54,6 +55,8 @@ def history(
         portfolio: With the history as it was last written.
         shown: What the status names as deployed from now on.
         has_leftovers: Whether servers that it does not need are still there.
+        recorded: Number of the last deployment of this Portfolio in its record; 0: there is none.
+            Where the status was lost, numbers go on behind it.
         now: The time.
     """
     past = list(portfolio.status.revisions)
@@ -62,10 +65,10 @@ def history(
     if past and past[-1].deployed == shown.since:
         return past if has_leftovers else [*_retired(past[:-1], stamp(now)), past[-1]]
     entry = DeployedRevision(
-        number=past[-1].number + 1 if past else 1,
+        number=max(past[-1].number if past else 0, recorded) + 1,
         revision=shown.revision,
         deployed=shown.since,
-        reason=_reason(portfolio, shown),
+        reason=_reason(portfolio, shown, recorded),
         generation=portfolio.metadata.generation,
         size=shown.size,
         epsilon=shown.guarantee.epsilon,
@@ -79,12 +82,12 @@ def _retired(past: Iterable[DeployedRevision], when: str) -> list[DeployedRevisi
     return [e if e.retired else e.model_copy(update={"retired": when}) for e in past]
 
 
-def _reason(portfolio: Portfolio, shown: DeployedPortfolio) -> Reason:
+def _reason(portfolio: Portfolio, shown: DeployedPortfolio, recorded: int) -> Reason:
     past, pin = portfolio.status.revisions, portfolio.spec.serving.pin
     if pin is not None and pin.sha256 == shown.manifest.sha256:
         return "Pinned"
     if not past:
-        return "First"
+        return "StatusLost" if recorded else "First"
     if past[-1].revision != shown.revision:
         return "Revision"
     return "Serving" if past[-1].manifest == shown.manifest else "Pruning"

@@ -296,3 +296,17 @@ def test_an_entry_is_read_back_as_it_was_written():
             entry = parsed_entry(content)
             assert entry_bytes(entry) == content
             assert len(entry.parsed) == len(entry.events)
+
+
+def test_a_status_that_was_lost_hides_no_deployment():
+    made = settled(World(body=portfolio_body()))
+    made.body["spec"]["pruning"] = {"mu": "0.3"}
+    settled(made)
+    del made.body["status"]
+    settled(made)
+    (known,) = made.body["status"]["revisions"]
+    assert (known["number"], known["reason"]) == (3, "StatusLost")
+    last = events(made, "Deployed")[-1]
+    assert (last["number"], last["time"]) == (3, made.body["status"]["portfolio"]["since"])
+    assert {event["number"] for event in events(made, "Retired")} == {1, 2}
+    assert_chained(made)
