@@ -28,6 +28,7 @@ POLICIES = "policies"
 BASE = "base"
 CALIBRATIONS = "calibrations"
 PORTFOLIOS = "portfolios"
+RECORDS = "records"
 USES = "uses"
 PROVENANCE_FILE = "provenance.json"
 """In a policy's folder: from what it was trained."""
@@ -118,7 +119,7 @@ def uses(namespace: str, name: str, digest: str) -> str:
 
 def record_folder(namespace: str, name: str) -> str:
     """Folder of a Portfolio's record; nothing else is in it."""
-    return f"records/{namespace}/{name}"
+    return f"{RECORDS}/{namespace}/{name}"
 
 
 def record_name(sequence: int) -> str:

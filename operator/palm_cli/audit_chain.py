@@ -61,6 +61,7 @@ class Past:
         revisions: Every revision that it names.
         pin: The last change of ``spec.serving.pin``; None: it was never set.
         calls: Oracle calls until then.
+        made: The last of them per policy and evaluation digest, whichever Portfolio made it.
         failures: Jobs that had failed.
         deleted: When the Portfolio was deleted; None: it was not.
     """
@@ -74,6 +75,7 @@ class Past:
     revisions: frozenset[str] = frozenset()
     pin: Pinned | None = None
     calls: int = 0
+    made: Mapping[tuple[str, str], OracleCall] = field(default_factory=dict)
     failures: int = 0
     deleted: str | None = None
 
@@ -156,6 +158,7 @@ def past(record: Chain, *, at: datetime | None = None) -> Past:
     inputs: dict[str, Inputs] = {}
     latest: Inputs | None = None
     made_from: dict[str, Inputs] = {}
+    made: dict[tuple[str, str], OracleCall] = {}
     for uid, event in record.events:
         if at is not None and parsed_time(event.time) > at:
             continue
@@ -173,7 +176,10 @@ def past(record: Chain, *, at: datetime | None = None) -> Past:
                 revisions=state.revisions | {event.revision},
             )
         else:
+            if isinstance(event, OracleCall):
+                made[event.policy_digest, event.evaluation_digest] = event
             state = _after(state, event)
+    state = replace(state, made=made)
     if state.deployed is None:
         return state
     manifest, revision = state.deployed.manifest.sha256, state.deployed.revision

@@ -10,13 +10,14 @@ from palm_cli.audit_chain import Chain, Past
 from palm_cli.audit_findings import Finding
 from palm_cli.inputs import shown_name
 from palm_operator.api import Portfolio
-from palm_operator.record import RecordedPolicy
+from palm_operator.record import OracleCall, RecordedPolicy
 
 COLUMNS = (
     "namespace", "name", "uid", "revision", "deployment", "since", "reason", "policies", "policy",
     "weights", "usage", "policy_since", "policy_digest", "service", "ready", "epsilon", "delta",
     "scope", "confidence", "proven", "cover_size", "inputs_revision", "inputs_sha256",
     "manifest_sha256", "record_entries", "record_sha256", "disagreements",
+    "base_model_sha256", "train_prompts_sha256", "evaluation_prompts_sha256",
 )  # fmt: skip
 
 
@@ -44,6 +45,11 @@ class Audited:
     def agrees(self) -> bool:
         """Say whether cluster and record agree, and the record is whole."""
         return not self.found
+
+    @property
+    def is_unread(self) -> bool:
+        """Say whether nothing is known of it, as S3 or the API server refuses to tell."""
+        return any(finding.kind == "Unreadable" for finding in self.found)
 
 
 def document(audited: Audited) -> dict[str, Any]:
@@ -91,18 +97,53 @@ def _policy(audited: Audited, policy: RecordedPolicy) -> dict[str, Any]:
         "usage": policy.usage,
         "since": audited.said.since.get(policy.name),
         "policyDigest": _digest(audited, policy),
+        "madeFrom": _made_from(audited, policy),
         "service": policy.service,
         "ready": _ready(audited, policy),
     }
 
 
 def _digest(audited: Audited, policy: RecordedPolicy) -> str | None:
+    decided = _decided(audited, policy)
+    return decided.policy_digest if decided else None
+
+
+def _decided(audited: Audited, policy: RecordedPolicy) -> RecordedPolicy | None:
     deployed = audited.said.deployed
     decided = audited.said.decided.get(deployed.manifest.sha256) if deployed else None
-    found = (
-        p.policy_digest for p in (decided.policies if decided else ()) if p.name == policy.name
-    )
-    return next(found, None)
+    return next((p for p in (decided.policies if decided else ()) if p.name == policy.name), None)
+
+
+def _call(audited: Audited, policy: RecordedPolicy) -> OracleCall | None:
+    decided = _decided(audited, policy)
+    if decided is None:
+        return None
+    digests = decided.policy_digest or "", decided.evaluation_digest or ""
+    return audited.said.made.get(digests)
+
+
+def _made_from(audited: Audited, policy: RecordedPolicy) -> dict[str, Any] | None:
+    """Return which Jobs and which contents made a policy and its result, as the record has it."""
+    call = _call(audited, policy)
+    if call is None:
+        return None
+    return {
+        "training": call.training and call.training.model_dump(mode="json", by_alias=True),
+        "evaluation": call.evaluation.model_dump(mode="json", by_alias=True),
+    }
+
+
+def _read_shas(audited: Audited, policy: RecordedPolicy) -> dict[str, str]:
+    """Return the SHA-256 of what a policy was made from; an empty text where nobody told."""
+    call = _call(audited, policy)
+    trained = call.training.read if call and call.training else None
+    evaluated = call.evaluation.read if call else None
+    either = trained or evaluated
+    return {
+        "base_model_sha256": either.base_model.sha256 if either else "",
+        "train_prompts_sha256": trained.prompts.sha256 if trained else "",
+        "evaluation_prompts_sha256": evaluated.prompts.sha256 if evaluated else "",
+    }
 
 
 def _ready(audited: Audited, policy: RecordedPolicy) -> bool | None:
@@ -129,7 +170,7 @@ def _csv_rows(audited: Audited) -> Iterator[dict[str, Any]]:
         "namespace": audited.namespace,
         "name": audited.name,
         "uid": said.uid,
-        "policies": deployed.size if deployed else 0,
+        "policies": deployed.size if deployed else "" if audited.is_unread else 0,
         "record_entries": audited.record.length,
         "record_sha256": audited.record.sha256,
         "disagreements": "; ".join(f"{f.kind}: {f.message}" for f in audited.found),
@@ -160,6 +201,7 @@ def _csv_rows(audited: Audited) -> Iterator[dict[str, Any]]:
             "usage": policy.usage or "",
             "policy_since": said.since.get(policy.name, ""),
             "policy_digest": _digest(audited, policy) or "",
+            **_read_shas(audited, policy),
             "service": policy.service or "",
             "ready": "" if ready is None else str(ready).lower(),
         }
@@ -172,11 +214,11 @@ def rows(everything: Sequence[Audited]) -> Iterator[list[str]]:
         claim = deployed.guarantee if deployed else None
         yield [
             f"{audited.namespace}/{audited.name}",
-            str(deployed.size) if deployed else "0",
+            str(deployed.size) if deployed else "?" if audited.is_unread else "0",
             deployed.time if deployed else "-",
             deployed.revision if deployed else "-",
             claim.epsilon if claim else "-",
-            "yes" if audited.agrees else f"no ({len(audited.found)})",
+            "yes" if audited.agrees else "?" if audited.is_unread else f"no ({len(audited.found)})",
         ]
 
 
@@ -204,6 +246,15 @@ def _rewards(inputs: Mapping[str, Any]) -> list[Any]:
     return [entry.get("name") for entry in entries if isinstance(entry, dict)]
 
 
+def _contents(audited: Audited) -> Iterator[tuple[str, str]]:
+    """Yield the SHA-256 of what the deployed policies were made from, where that is recorded."""
+    policies = audited.said.deployed.policies if audited.said.deployed else ()
+    told = [_read_shas(audited, policy) for policy in policies]
+    for column in ("base_model_sha256", "train_prompts_sha256", "evaluation_prompts_sha256"):
+        if found := sorted({shas[column] for shas in told if shas[column]}):
+            yield column.removesuffix("_sha256").replace("_", " "), f"sha256 {', '.join(found)}"
+
+
 def facts(audited: Audited) -> list[tuple[str, str]]:
     """Return what the tables leave out, about one Portfolio."""
     said, deployed = audited.said, audited.said.deployed
@@ -225,6 +276,7 @@ def facts(audited: Audited) -> list[tuple[str, str]]:
         found += [
             ("inputs", f"revision {made.revision} since {made.time}, sha256 {made.sha256}"),
             ("base model", shown_name(str(made.inputs.get("baseModel")))),
+            *_contents(audited),
             ("rewards", rewards),
         ]
     if said.pin is not None and said.pin.sha256:

@@ -1,13 +1,15 @@
 """``palm audit``: what is deployed, since when, from what, and does the record agree."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 
 from palm.contract import StorageLocation
 from palm_cli.access import Where
-from palm_cli.audit_chain import chain, past
+from palm_cli.audit_chain import Chain, Past, chain, past
 from palm_cli.audit_findings import Finding, findings
 from palm_cli.audit_report import (
     POLICY_ROWS,
@@ -19,13 +21,14 @@ from palm_cli.audit_report import (
     policy_rows,
     rows,
 )
-from palm_cli.cluster import Cluster, connected
+from palm_cli.cluster import Cluster, NotAnswering, connected
 from palm_cli.cluster_options import Context, Kubeconfig, Namespace
-from palm_cli.failures import NOT_GRANTED, InvalidInput, failures
-from palm_cli.inputs import shown
+from palm_cli.failures import NOT_GRANTED, UNAVAILABLE, InvalidInput, Unavailable, failures
+from palm_cli.inputs import shown, shown_name
 from palm_cli.output import print_facts, print_json, print_table
 from palm_cli.record_store import RecordStore
 from palm_operator.api import Portfolio, parse_portfolio
+from palm_operator.evidence import first_problem
 from palm_operator.requests import storage_location
 from palm_operator.times import parsed as parsed_time
 
@@ -35,14 +38,16 @@ HELP = """Say which policies are deployed, since when, from which inputs, how fa
 The answer is the operator's record in S3, held against the cluster: exit code 3 where they
 disagree (something is served that is not recorded, or the other way round; an InferenceService is
 of another revision; a digest differs) or where the record's chain is broken. `--at` answers for a
-time in the past, from the record alone; with `--storage` no cluster is asked at all, so that a
-Portfolio that is gone can be looked up. S3 is read with your own credentials (`AWS_*`).
+time in the past, from the record alone, also of Portfolios that are gone where others still store;
+with `--storage` no cluster is asked at all. S3 is read with your own credentials (`AWS_*`); what
+cannot be read is said, and then the exit code is 4.
 
 ```
 palm audit -A
 palm audit assistant -n ml -o json
 palm audit assistant -n ml --at 2026-01-31T12:00:00Z
 palm audit assistant -n ml --storage s3://palm/portfolios --endpoint https://s3.example.com
+palm audit --storage s3://palm/portfolios --at 2026-01-31T12:00:00Z
 palm audit -A -o csv > policies.csv
 ```
 """
@@ -76,9 +81,11 @@ def run(
     with failures():
         when = _time(at)
         if storage:
-            where = _needed(namespace, name)
             location = _location(storage, endpoint, region)
-            audited = [_from_record(location, where, name, when)]
+            if name:
+                audited = [_from_record(location, _needed(namespace), name, when)]
+            else:
+                audited = _recorded(location, "" if all_namespaces else namespace, when)
         elif endpoint or region:
             raise InvalidInput(
                 "--endpoint and --region go with --storage; else a Portfolio says it"
@@ -89,6 +96,8 @@ def run(
             with connected(Where(namespace, context, kubeconfig)) as cluster:
                 audited = _from_cluster(cluster, name, all_namespaces, when)
         _print(audited, output, single=bool(name), when=when)
+    if any(one.is_unread for one in audited):
+        raise typer.Exit(UNAVAILABLE)
     if not all(one.agrees for one in audited):
         raise typer.Exit(NOT_GRANTED)
 
@@ -96,8 +105,75 @@ def run(
 def _from_cluster(
     cluster: Cluster, name: str, everywhere: bool, when: datetime | None
 ) -> list[Audited]:
-    bodies = [cluster.portfolio(name)] if name else cluster.portfolios(everywhere=everywhere)
-    return [_audited(cluster, parse_portfolio(body), when) for body in bodies]
+    if name:
+        return [_audited(cluster, _parsed(cluster.portfolio(name)), when)]
+    bodies = cluster.portfolios(everywhere=everywhere)
+    audited = [_tried(cluster, body, when) for body in bodies]
+    return [*audited, *_gone(bodies, "" if everywhere else cluster.namespace, when)]
+
+
+def _parsed(body: Mapping[str, Any]) -> Portfolio:
+    try:
+        return parse_portfolio(body)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"Portfolio {body['metadata']['namespace']}/{body['metadata']['name']} cannot be read "
+            f"by this version of palm: {shown_name(first_problem(error))}"
+        ) from None
+
+
+def _tried(cluster: Cluster, body: Mapping[str, Any], when: datetime | None) -> Audited:
+    """Return one of many: what cannot be read of it is no reason to say nothing of the others."""
+    try:
+        return _audited(cluster, _parsed(body), when)
+    except NotAnswering:
+        raise
+    except (Unavailable, InvalidInput) as error:
+        metadata = body["metadata"]
+        return _unread(metadata["namespace"], metadata["name"], error)
+
+
+def _unread(namespace: str, name: str, error: Exception) -> Audited:
+    found = [Finding("Unreadable", str(error))]
+    return Audited(namespace, name, Past(), Chain(), found=found)
+
+
+def _gone(
+    bodies: Sequence[Mapping[str, Any]], namespace: str, when: datetime | None
+) -> Iterator[Audited]:
+    """Yield what was there at a time and is no more, from where others keep their records."""
+    there = {(b["metadata"]["namespace"], b["metadata"]["name"]) for b in bodies}
+    locations = {at for at in map(_location_of, bodies) if at is not None} if when else set()
+    for location in sorted(locations, key=str):
+        try:
+            found = _recorded(location, namespace, when, but=frozenset(there))
+        except Unavailable:
+            continue  # said of the Portfolio that is stored there
+        there |= {(one.namespace, one.name) for one in found}
+        yield from (one for one in found if one.said.uid and not one.said.deleted)
+
+
+def _location_of(body: Mapping[str, Any]) -> StorageLocation | None:
+    try:
+        return storage_location(parse_portfolio(body).spec)
+    except ValidationError:
+        return None
+
+
+def _recorded(
+    location: StorageLocation,
+    namespace: str,
+    when: datetime | None,
+    *,
+    but: frozenset[tuple[str, str]] = frozenset(),
+) -> list[Audited]:
+    """Return every Portfolio of which there is a record, of one namespace or (empty) of all."""
+    found = [
+        (where, name)
+        for where, name in RecordStore(location).portfolios()
+        if namespace in ("", where) and (where, name) not in but
+    ]
+    return [_from_record(location, where, name, when) for where, name in found]
 
 
 def _audited(cluster: Cluster, portfolio: Portfolio, when: datetime | None) -> Audited:
@@ -156,9 +232,9 @@ def _time(text: str) -> datetime | None:
         ) from None
 
 
-def _needed(namespace: str, name: str) -> str:
-    if not (namespace and name):
-        raise InvalidInput("--storage needs NAME and --namespace: no cluster is asked")
+def _needed(namespace: str) -> str:
+    if not namespace:
+        raise InvalidInput("--storage with a NAME needs --namespace: no cluster is asked")
     return namespace
 
 
@@ -182,6 +258,7 @@ def _print(audited: list[Audited], output: str, *, single: bool, when: datetime 
                 "at": (when or datetime.now(UTC)).isoformat(),
                 "source": "record" if when or not any(a.portfolio for a in audited) else "both",
                 "policies": total,
+                "unread": sum(one.is_unread for one in audited),
                 "agrees": all(one.agrees for one in audited),
                 "portfolios": [document(one) for one in audited],
             }
@@ -191,7 +268,10 @@ def _print(audited: list[Audited], output: str, *, single: bool, when: datetime 
     if single:
         print_table(list(POLICY_ROWS), policy_rows(audited[0]), total=0)
         print_facts(facts(audited[0]))
-    print_facts([("deployed policies", str(total)), ("portfolios", str(len(audited)))])
+    unread = sum(one.is_unread for one in audited)
+    missing = f", without {unread} that could not be read" if unread else ""
+    counts = [("deployed policies", f"{total}{missing}"), ("portfolios", str(len(audited)))]
+    print_facts(counts)
     for one in audited:
         for finding in one.found:
             print(f"{one.namespace}/{one.name}: {finding.kind}: {finding.message}")

@@ -3,15 +3,17 @@
 The only module of the command line that knows the store, and only once a record is asked for.
 """
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
-from palm.artifacts import manifest_copy, record_folder
+from palm.artifacts import RECORDS, manifest_copy, record_folder
 from palm.contract import StorageLocation
 from palm.errors import InvalidResult, StoreUnavailable
 from palm_cli.failures import Unavailable
 from palm_operator.evidence import MAX_BYTES
 
 _READS_AT_ONCE = 16
+_ENTRY = re.compile(r"([a-z0-9-]{1,63})/([a-z0-9.-]{1,253})/[^/]+")
 
 
 class RecordStore:
@@ -38,6 +40,14 @@ class RecordStore:
             raise _unavailable(error) from None
         with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
             return dict(zip(entries, threads.map(content, entries), strict=True))
+
+    def portfolios(self) -> list[tuple[str, str]]:
+        """Return namespace and name of every Portfolio that has a record."""
+        try:
+            entries = map(_ENTRY.fullmatch, self._store.list(RECORDS))
+            return sorted({(entry[1], entry[2]) for entry in entries if entry})
+        except StoreUnavailable as error:
+            raise _unavailable(error) from None
 
     def manifest(self, namespace: str, name: str, sha256: str) -> bytes | None:
         """Return a manifest; None where there is none."""

@@ -13,6 +13,7 @@ import pytest
 from builders import World, portfolio_body
 from cli.invoke import palm
 from palm import artifacts
+from palm.contract import EvaluationRequest, TrainingRequest
 from palm_cli.audit_chain import Chain, chain, past
 from palm_cli.audit_findings import findings
 from palm_cli.audit_report import Audited, csv_text, document, facts, policy_rows, rows
@@ -40,6 +41,34 @@ def refreshed() -> World:
     pin = {"revision": first["revision"], "sha256": first["manifest"]["sha256"]}
     made.body["spec"]["serving"] = {"pin": pin}
     return settled(made)
+
+
+def read(prompts: str) -> dict[str, Any]:
+    """What an image says that it read; the argument is the first digit of the prompts' SHA-256."""
+    return {
+        "image": "registry.example/palm@sha256:1",
+        "versions": {},
+        "baseModel": {"uri": "s3://models/tiny", "sha256": "b" * 64},
+        "prompts": {"uri": "s3://data/prompts.jsonl", "sha256": prompts * 64},
+        "rewards": [],
+    }
+
+
+class Telling(World):
+    """Its images say what they read."""
+
+    def answer(self, request: TrainingRequest | EvaluationRequest) -> None:
+        super().answer(request)
+        if isinstance(request, EvaluationRequest):
+            key = artifacts.evaluation_result(request.policy_digest, request.evaluation_digest)
+            result = json.loads(self.store.objects[key])
+            trained = {"training": read("c")} if request.policy_digest else {}
+            result["provenance"] = {**read("e"), "requestSha256": "d" * 64, **trained}
+            self.store.objects[key] = json.dumps(result).encode()
+
+
+def settled_with_provenance() -> World:
+    return settled(Telling(body=portfolio_body()))
 
 
 def objects(made: World) -> dict[str, bytes]:
@@ -309,7 +338,7 @@ def test_a_portfolio_that_was_made_anew_is_another_one() -> None:
     [
         (["assistant", "-A"], "-A is for all Portfolios"),
         (["--at", "yesterday"], "--at is"),
-        (["assistant", "--storage", "palm"], "--storage needs NAME and --namespace"),
+        (["assistant", "--storage", "s3://palm"], "--storage with a NAME needs --namespace"),
         (["assistant", "-n", "ml", "--storage", "palm"], "it must be s3://BUCKET/PREFIX"),
         (["--endpoint", "http://x"], "--endpoint and --region go with --storage"),
     ],
@@ -318,3 +347,26 @@ def test_wrong_questions_are_refused(arguments: list[str], message: str) -> None
     ran = palm("audit", *arguments)
     assert ran.code == 2
     assert message in ran.err
+
+
+def test_the_contents_that_policies_were_made_from_are_in_the_answer() -> None:
+    made = settled_with_provenance()
+    answer = audited(made)
+    for policy in document(answer)["deployed"]["policies"]:
+        training = policy["madeFrom"]["training"]
+        assert training["read"]["baseModel"]["sha256"] == "b" * 64
+        assert made.jobs[training["job"]]["metadata"]["uid"] == training["uid"]
+    assert dict(facts(answer))["train prompts"] == f"sha256 {'c' * 64}"
+    for line in csv.DictReader(io.StringIO(csv_text([answer]))):
+        assert line["base_model_sha256"] == "b" * 64
+        assert line["evaluation_prompts_sha256"] == "e" * 64
+
+
+def test_contents_are_known_also_where_an_earlier_portfolio_of_the_name_made_them() -> None:
+    made = settled_with_provenance()
+    body = portfolio_body()
+    body["metadata"]["uid"] = "22222222-2222-3333-4444-555555555555"
+    again = settled(World(body=body, store=made.store, now=made.now))
+    assert not [name for name in again.created if "train" in name]
+    (policy, *_) = document(audited(again))["deployed"]["policies"]
+    assert policy["madeFrom"]["training"]["read"]["baseModel"]["sha256"] == "b" * 64

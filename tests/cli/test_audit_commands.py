@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,22 @@ import pytest
 from builders import World, portfolio_body
 from cli.invoke import palm
 from palm import artifacts
+from palm.errors import StoreUnavailable
 
 PORTFOLIOS = "/apis/palm-operator.dev/v1alpha1"
 SERVICES = "/apis/serving.kserve.io/v1beta1/namespaces/ml/inferenceservices"
 
 
 class ApiServer:
-    """Has one Portfolio and its InferenceServices; takes patches, knows no other kind."""
+    """Has one Portfolio and its InferenceServices; takes patches, knows no other kind.
+
+    ``more`` Portfolios are listed.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.patches: list[tuple[str, Any]] = []
+        self.more: list[Any] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,7 +41,7 @@ class ApiServer:
                 elif path in (
                     f"{PORTFOLIOS}/portfolios", f"{PORTFOLIOS}/namespaces/ml/portfolios",
                 ):  # fmt: skip
-                    self.answer(200, json.dumps({"items": [body]}))
+                    self.answer(200, json.dumps({"items": [body, *outer.more]}))
                 elif path == SERVICES:
                     items = [dict(body) for body in outer.world.services.values()]
                     self.answer(200, json.dumps({"items": items}))
@@ -152,6 +158,63 @@ def test_audit_of_the_past_needs_no_server_and_with_a_storage_no_cluster(
     absent = palm("audit", "other", "-n", "ml", *storage)
     assert absent.code == 2
     assert "there is no record of ml/other" in absent.err
+
+
+def test_what_is_gone_is_found_where_others_keep_their_records(api: ApiServer) -> None:
+    body = portfolio_body()
+    body["metadata"] |= {"name": "gone", "uid": "22222222-2222-3333-4444-555555555555"}
+    later = api.world.now + timedelta(days=1)
+    gone = World(body=body, store=api.world.store, now=later)
+    gone.run()
+    gone.step()
+    since = gone.body["status"]["portfolio"]["since"]
+    then = palm("audit", "-A", "--at", since, "-o", "json").answer["portfolios"]
+    assert [one["name"] for one in then] == ["assistant", "gone"]
+    assert then[1]["deployed"]["since"] == since
+    assert len(palm("audit", "-A", "-o", "json").answer["portfolios"]) == 1
+    before = api.world.body["status"]["revisions"][0]["deployed"]
+    assert len(palm("audit", "-A", "--at", before, "-o", "json").answer["portfolios"]) == 1
+    alone = palm("audit", "--storage", "s3://palm/runs", "-o", "json").answer["portfolios"]
+    assert [one["name"] for one in alone] == ["assistant", "gone"]
+    other = palm("audit", "--storage", "s3://palm/runs", "-n", "other", "-o", "json")
+    assert other.answer["portfolios"] == []
+
+
+def test_one_that_cannot_be_read_does_not_hide_the_others(api: ApiServer) -> None:
+    newer = deepcopy(api.world.body)
+    newer["metadata"]["name"] = "newer"
+    newer["spec"]["inventedLater"] = True
+    api.more = [newer]
+    ran = palm("audit", "-A")
+    assert ran.code == 4
+    assert "ml/newer: Unreadable: Portfolio ml/newer cannot be read by this version" in ran.out
+    assert "ml/assistant" in ran.out
+    assert "without 1 that could not be read" in ran.out
+    answer = palm("audit", "-A", "-o", "json").answer
+    assert (answer["unread"], answer["agrees"]) == (1, False)
+    assert [one["agrees"] for one in answer["portfolios"]] == [True, False]
+
+
+def test_a_bucket_that_is_not_the_auditors_does_not_hide_the_others(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = deepcopy(api.world.body)
+    foreign["metadata"]["name"] = "foreign"
+    foreign["spec"]["storage"]["s3"]["bucket"] = "theirs"
+    api.more = [foreign]
+
+    class Forbidden:
+        def list(self, folder: str) -> dict[str, int]:
+            raise StoreUnavailable(f"s3://theirs/{folder}: AccessDenied", code="AccessDenied")
+
+    stores = {"palm": api.world.store, "theirs": Forbidden()}
+    monkeypatch.setattr("palm_store.S3Store", lambda location: stores[location.bucket])
+    for at in ([], ["--at", "2026-06-01T00:00:00Z"]):
+        ran = palm("audit", "-A", "-o", "json", *at)
+        assert ran.code == 4
+        one, other = ran.answer["portfolios"]
+        assert one["agrees"]
+        assert "AccessDenied" in other["disagreements"][0]["message"]
 
 
 def test_rollback_patches_the_pin_and_nothing_else(api: ApiServer) -> None:
