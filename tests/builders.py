@@ -28,6 +28,7 @@ from palm_operator.observed_job_sets import of_kind
 from palm_operator.observer import _found
 from palm_operator.plan import Plan, Refused, check
 from palm_operator.planner import plan
+from palm_operator.publication import has_lost_servers
 from palm_operator.reading import Found, Want, gathered, wants
 from palm_operator.records import whole_record
 from palm_operator.refusals import Refusal
@@ -165,6 +166,10 @@ def observed_in(portfolio: Portfolio, store: InMemoryStore, **rest: Any) -> Obse
     if pin := portfolio.spec.serving.pin:
         copy = artifacts.manifest_copy(metadata.namespace, metadata.name, pin.sha256)
         evidence = replace(evidence, pinned=store.objects.get(copy))
+    said = portfolio.status.portfolio
+    if said is not None and has_lost_servers(portfolio, rest.get("services", ())):
+        copy = artifacts.manifest_copy(metadata.namespace, metadata.name, said.manifest.sha256)
+        evidence = replace(evidence, deployed=store.objects.get(copy))
     return Observed(evidence=evidence, record=whole_record(store, portfolio), **rest)
 
 

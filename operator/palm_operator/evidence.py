@@ -30,6 +30,7 @@ class Evidence:
         invalid: What is wrong with an object that must not be believed, by key.
         manifest: The published ledger as it lies in S3; None where there is none.
         pinned: The manifest that ``spec.serving.pin`` names; None where it is not there.
+        deployed: The manifest of what is deployed, where a server of it is to be made again.
         sha256: SHA-256 of every valid object, by key.
         read: Every key that was looked for, found or not.
     """
@@ -41,6 +42,7 @@ class Evidence:
     invalid: Mapping[str, str] = field(default_factory=dict)
     manifest: bytes | None = None
     pinned: bytes | None = None
+    deployed: bytes | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
 

@@ -14,7 +14,8 @@ from palm_operator.api import Portfolio
 from palm_operator.cluster import Cluster
 from palm_operator.evidence import MAX_BYTES, Evidence
 from palm_operator.job_observer import JobObserver
-from palm_operator.observed import Job, Observed
+from palm_operator.observed import Job, Observed, Service
+from palm_operator.publication import has_lost_servers
 from palm_operator.reading import Found, Want, gathered, wants
 from palm_operator.record import Recorded
 from palm_operator.records import Records
@@ -140,7 +141,7 @@ class Observer:
         return Observed(
             jobs=all_jobs,
             services=served.services,
-            evidence=await self._evidence(portfolio, all_jobs),
+            evidence=await self._evidence(portfolio, all_jobs, served.services),
             progress=await self._trainings.progress(storage_location(portfolio.spec), all_jobs),
             serves=served.serves,
             serves_llms=served.serves_llms,
@@ -166,7 +167,9 @@ class Observer:
         bodies = await self._cluster.workloads(portfolio.metadata.namespace)
         return None if bodies is None else tuple(workload(body) for body in bodies)
 
-    async def _evidence(self, portfolio: Portfolio, jobs: tuple[Job, ...]) -> Evidence:
+    async def _evidence(
+        self, portfolio: Portfolio, jobs: tuple[Job, ...], services: tuple[Service, ...]
+    ) -> Evidence:
         """Read S3 stage by stage: what one stage says decides which objects the next has."""
         location = storage_location(portfolio.spec)
         store = await asyncio.to_thread(self._stores, location)
@@ -185,7 +188,9 @@ class Observer:
             if not unread:
                 break
             await asyncio.gather(*map(look, unread))
-        evidence = replace(gathered(found), pinned=await self._pinned(portfolio, store))
+        pinned = await self._pinned(portfolio, store)
+        deployed = await self._deployed(portfolio, store, services)
+        evidence = replace(gathered(found), pinned=pinned, deployed=deployed)
         if not work.is_determined:
             return evidence
         metadata = portfolio.metadata
@@ -202,6 +207,16 @@ class Observer:
         if pin is None:
             return None
         key = artifacts.manifest_copy(metadata.namespace, metadata.name, pin.sha256)
+        return await asyncio.to_thread(_content, store, key)
+
+    async def _deployed(
+        self, portfolio: Portfolio, store: ResultStore, services: tuple[Service, ...]
+    ) -> bytes | None:
+        """Read what servers are made again from, where some are lost."""
+        said, metadata = portfolio.status.portfolio, portfolio.metadata
+        if said is None or not has_lost_servers(portfolio, services):
+            return None
+        key = artifacts.manifest_copy(metadata.namespace, metadata.name, said.manifest.sha256)
         return await asyncio.to_thread(_content, store, key)
 
     async def _look(

@@ -96,7 +96,7 @@ def _train_and_evaluate(
     )
     allowed = allowance(portfolio, settings)
     public = pinned(portfolio, work, observed, allowed=allowed, now=now)
-    public = public or kept(portfolio, observed, now=now)
+    public = public or kept(portfolio, work, observed, now=now)
     said = _training_said(portfolio, replace(stage, tasks=after), observed, public, mixed)
     said["Accepted"] = cut_said(progress.accepted_said(portfolio, work), allowed)
     said = suspension.told(portfolio, said, search, observed, obsolete)

@@ -1,13 +1,15 @@
 """Publishing a portfolio: apply the new services, wait for them, switch, retire the old. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from palm.errors import InvalidResult
 from palm_operator.api import Portfolio
 from palm_operator.api_status import DeployedPortfolio
-from palm_operator.chosen import Chosen
+from palm_operator.chosen import Chosen, chosen
+from palm_operator.manifest_file import pinned_manifest
 from palm_operator.names import inference_service_name, shared_service_name
 from palm_operator.observed import Observed, Service, ServiceKind, contains
 from palm_operator.requests import Policy
@@ -70,7 +72,7 @@ def publication(
     if too_many:
         meanwhile = f"; revision {kept.revision} keeps serving" if kept else ""
         said = Said("False", "TooManyPolicies", f"{too_many}{meanwhile}")
-        return Publication((), (), kept, said, is_stuck=True)
+        return Publication(remade(portfolio, work, observed), (), kept, said, is_stuck=True)
     shares = serving.mode == "SharedAdapters"
     if not (observed.serves or (shares and observed.serves_llms)):
         said = Said(
@@ -81,7 +83,45 @@ def publication(
         )
         return Publication((), (), new, said, is_stuck=True, is_new=True)
     servers = _wanted(choice, work, observed)
-    return _published(portfolio, servers, observed, new=new, kept=kept, now=now)
+    public = _published(portfolio, servers, observed, new=new, kept=kept, now=now)
+    if public.is_new or serving.rollout == "Recreate":
+        return public
+    return replace(public, applies=(*public.applies, *remade(portfolio, work, observed)))
+
+
+def has_lost_servers(portfolio: Portfolio, services: Iterable[Service]) -> bool:
+    """Say whether servers of what is deployed are not there."""
+    return not _services(portfolio.status.portfolio) <= {service.name for service in services}
+
+
+def remade(portfolio: Portfolio, work: Work, observed: Observed) -> tuple[dict[str, Any], ...]:
+    """Return the servers of what is deployed that somebody removed while a successor is made.
+
+    With the rollout Recreate only where none but those are there: else they made room.
+    """
+    said, content = portfolio.status.portfolio, observed.evidence.deployed
+    serving, metadata = portfolio.spec.serving, portfolio.metadata
+    if said is None or content is None or serving.mode == "None" or not observed.serves:
+        return ()
+    deployed, there = _services(said), {service.name for service in observed.services}
+    if serving.rollout == "Recreate" and not there <= deployed:
+        return ()
+    try:
+        manifest = pinned_manifest(
+            content,
+            sha256=said.manifest.sha256,
+            revision=said.revision,
+            namespace=metadata.namespace,
+            name=metadata.name,
+        )
+    except InvalidResult:
+        return ()
+    if serving.mode == "SharedAdapters" and manifest.is_full:
+        return ()
+    choice = chosen(portfolio, manifest, sha256=said.manifest.sha256)
+    servers = _wanted(choice, replace(work, revision=choice.revision), observed)
+    lost = deployed - there - set(observed.conflicts)
+    return tuple(server.manifest for name, server in servers.items() if name in lost)
 
 
 def retired(

@@ -10,7 +10,13 @@ from palm_operator.chosen import Chosen, chosen, deployed
 from palm_operator.limits import Allowance, too_many
 from palm_operator.manifest_file import parsed_manifest, pinned_manifest
 from palm_operator.observed import Observed
-from palm_operator.publication import Publication, outdated, publication, service_names
+from palm_operator.publication import (
+    Publication,
+    outdated,
+    publication,
+    remade,
+    service_names,
+)
 from palm_operator.revisions import dated
 from palm_operator.routes import renewed_routes, with_routes
 from palm_operator.status import Said, refreshed
@@ -40,9 +46,8 @@ def decided(
     choice = chosen(portfolio, manifest, sha256=sha256_of(content))
     if portfolio.spec.suspend and not _is_begun(choice, observed):
         why = "spec.suspend is true: what is decided now is published when it is false"
-        return replace(
-            kept(portfolio, observed, now=now), published=Said("False", "Suspended", why)
-        )
+        before = kept(portfolio, work, observed, now=now)
+        return replace(before, published=Said("False", "Suspended", why))
     return _published(choice, work, observed, held=held, now=now)
 
 
@@ -64,7 +69,7 @@ def pinned(
     content = observed.evidence.pinned
     if content is None:
         why = "there is no such manifest in S3 below spec.storage"
-        return _not_followed(portfolio, observed, "PinNotFound", why, now=now)
+        return _not_followed(portfolio, work, observed, "PinNotFound", why, now=now)
     try:
         manifest = pinned_manifest(
             content,
@@ -80,7 +85,7 @@ def pinned(
         held = too_many(allowed, size) if size > allowed.most else ""
         public = _published(choice, work, observed, held=held, now=now)
     except (InvalidResult, InvalidPortfolio) as error:
-        return _not_followed(portfolio, observed, "PinInvalid", str(error), now=now)
+        return _not_followed(portfolio, work, observed, "PinInvalid", str(error), now=now)
     if public.published.status != "True":
         return public
     message = (
@@ -90,13 +95,13 @@ def pinned(
     return replace(public, published=Said("True", "Pinned", message))
 
 
-def kept(portfolio: Portfolio, observed: Observed, *, now: datetime) -> Publication:
+def kept(portfolio: Portfolio, work: Work, observed: Observed, *, now: datetime) -> Publication:
     """Return what goes on being published while a successor is made."""
     before = portfolio.status.portfolio
     shown = refreshed(before, observed) if before else None
     retires, again_in = outdated(portfolio, observed, now=now)
     return Publication(
-        applies=renewed_routes(portfolio, observed, shown),
+        applies=(*remade(portfolio, work, observed), *renewed_routes(portfolio, observed, shown)),
         retires=retires,
         portfolio=shown,
         published=Said("False", "WaitingForResults", "a successor is made"),
@@ -126,7 +131,7 @@ def _is_begun(choice: Chosen, observed: Observed) -> bool:
 
 
 def _not_followed(
-    portfolio: Portfolio, observed: Observed, reason: str, why: str, *, now: datetime
+    portfolio: Portfolio, work: Work, observed: Observed, reason: str, why: str, *, now: datetime
 ) -> Publication:
     pin = portfolio.spec.serving.pin
     named = f"revision {pin.revision}, sha256 {pin.sha256}" if pin else "nothing"
@@ -134,5 +139,5 @@ def _not_followed(
         f"spec.serving.pin names {named}, and {why}; nothing is changed: mend or remove the pin "
         "(`palm rollback --undo`)"
     )
-    before = kept(portfolio, observed, now=now)
+    before = kept(portfolio, work, observed, now=now)
     return replace(before, published=Said("False", reason, message), is_stuck=True)
