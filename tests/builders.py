@@ -37,7 +37,7 @@ from palm_operator.settings import Settings
 from palm_operator.standing import Answer, question, standing
 from palm_operator.times import stamp
 from palm_operator.work import Work, work_for
-from palm_operator.workloads import workload
+from palm_operator.workloads import Workload, workload
 from palm_store import InMemoryStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -224,11 +224,10 @@ class World:
 
     @property
     def observed(self) -> Observed:
-        uid = self.body["metadata"]["uid"]
         return observed_in(
             self.portfolio,
             self.store,
-            jobs=stand([of_kind(j, portfolio_uid=uid) for j in self.jobs.values()], self.around),
+            jobs=self.seen_jobs,
             services=tuple(self.seen_service(body) for body in self.services.values()),
             serves=self.serves,
             serves_llms=self.serves_llms,
@@ -236,10 +235,24 @@ class World:
             refusals=self.refusals,
             job_refusals=self.job_refusals,
             routes=self.routes,
-            workloads=None
-            if self.workloads is None
-            else tuple(map(workload, self.workloads.values())),
+            workloads=self.seen_workloads,
         )
+
+    @property
+    def refused(self) -> Observed:
+        """What is looked at where the spec is refused: Jobs only where they are to be suspended."""
+        if not self.portfolio.spec.suspend:
+            return Observed()
+        return Observed(jobs=self.seen_jobs, workloads=self.seen_workloads)
+
+    @property
+    def seen_jobs(self) -> tuple[seen.Job, ...]:
+        uid = self.body["metadata"]["uid"]
+        return stand([of_kind(j, portfolio_uid=uid) for j in self.jobs.values()], self.around)
+
+    @property
+    def seen_workloads(self) -> tuple[Workload, ...] | None:
+        return None if self.workloads is None else tuple(map(workload, self.workloads.values()))
 
     def seen_service(self, body: dict[str, Any]) -> Service:
         """An InferenceService as an observer sees it, its Pods and its answer included."""
@@ -263,8 +276,8 @@ class World:
     def planned(self) -> Plan:
         try:
             check(self.portfolio, self.settings)
-        except Refused:  # nothing of it is looked at, as in the reconciler
-            return plan(self.portfolio, Observed(), self.settings, now=self.now)
+        except Refused:  # nothing of S3 is looked at, as in the reconciler
+            return plan(self.portfolio, self.refused, self.settings, now=self.now)
         return plan(self.portfolio, self.observed, self.settings, now=self.now)
 
     def step(self, *, creates: int | None = None) -> Plan:

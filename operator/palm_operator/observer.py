@@ -150,12 +150,21 @@ class Observer:
             record=await self._record(portfolio),
         )
 
-    async def services_only(self, portfolio: Portfolio) -> Observed:
-        """Return the servers alone: what a refused Portfolio still serves."""
-        served = await self._services.services(portfolio)
-        return Observed(
-            services=served.services, serves=served.serves, serves_llms=served.serves_llms
-        )
+    async def cluster_only(self, portfolio: Portfolio) -> Observed:
+        """Return what a refused Portfolio still serves, and its Jobs where they are suspended."""
+        observed = Observed()
+        if portfolio.status.portfolio:
+            served = await self._services.services(portfolio)
+            observed = replace(
+                observed,
+                services=served.services,
+                serves=served.serves,
+                serves_llms=served.serves_llms,
+            )
+        if not portfolio.spec.suspend:
+            return observed
+        jobs = await self._jobs.jobs(portfolio)
+        return replace(observed, jobs=jobs, workloads=await self._workloads(portfolio, jobs))
 
     async def _workloads(
         self, portfolio: Portfolio, jobs: tuple[Job, ...]

@@ -15,7 +15,8 @@ from palm_operator.observed import Job, Observed, Service
 from palm_operator.publication import ready_said, service_names_fit
 from palm_operator.requests import revision_of, storage_location
 from palm_operator.settings import Settings
-from palm_operator.status import Event, Said
+from palm_operator.status import MESSAGE_LIMIT, Event, Said, shortened
+from palm_operator.times import stamp
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Plan:
         return any(changes) or bool(writes or self.discards)
 
 
+_UNTIL_THEN = (
+    "Until the spec is changed nothing is made of it; Jobs that run and what is deployed go on"
+)
+
+
 class Refused(InvalidPortfolio):
     """The Portfolio breaks a rule of the operator; nothing is created for it."""
 
@@ -110,7 +116,7 @@ def check(portfolio: Portfolio, settings: Settings) -> None:
 
 def refused(portfolio: Portfolio, observed: Observed, refusal: Refused, *, now: datetime) -> Plan:
     """Return the plan that only says why nothing is done; what is served stays."""
-    no = Said("False", refusal.reason, str(refusal))
+    no = Said("False", refusal.reason, f"{refusal}. {_UNTIL_THEN}")
     kept = portfolio.status.portfolio
     shown = status.refreshed(kept, observed) if kept else None
     said = {
@@ -119,8 +125,47 @@ def refused(portfolio: Portfolio, observed: Observed, refusal: Refused, *, now: 
         "Stalled": replace(no, status="True"),
         "Ready": ready_said(portfolio, shown, otherwise=no),
     }
+    if portfolio.spec.suspend:
+        why = "spec.suspend is true: Jobs that run are suspended; nothing new is made in any case"
+        said["Suspended"] = Said("True", "Suspended", why)
     new = portfolio.status.model_copy(update={"portfolio": shown, "pending": None})
     return reported(portfolio, new, said, now=now)
+
+
+def unreadable(
+    status: Mapping[str, Any], message: str, *, generation: int, now: datetime
+) -> dict[str, Any]:
+    """Return the status of a Portfolio whose spec cannot be read; what serves goes on, so says it.
+
+    Args:
+        status: As the API server has it, whoever wrote it.
+        message: What cannot be read.
+        generation: Of the spec.
+        now: Time of condition transitions.
+    """
+    before = {str(c.get("type")): c for c in status.get("conditions") or []}
+    said = {"Accepted": "False", "Progressing": "False", "Stalled": "True"}
+    said |= {} if "Ready" in before else {"Ready": "False"}
+    conditions = {
+        kind: {
+            "type": kind,
+            "status": truth,
+            "reason": "InvalidSpec",
+            "message": shortened(message, MESSAGE_LIMIT),
+            "observedGeneration": generation,
+            "lastTransitionTime": before[kind]["lastTransitionTime"]
+            if before.get(kind, {}).get("status") == truth
+            else stamp(now),
+        }
+        for kind, truth in said.items()
+    }
+    over = ("Reconciling", "Paused", "Suspended")
+    kept = {kind: c for kind, c in before.items() if kind not in over}
+    return {
+        **status,
+        "observedGeneration": generation,
+        "conditions": list((kept | conditions).values()),
+    }
 
 
 def troubled(portfolio: Portfolio, reason: str, message: str, *, now: datetime) -> Plan:

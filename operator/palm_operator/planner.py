@@ -61,7 +61,7 @@ def _next(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: 
     try:
         check(portfolio, settings)
     except Refused as refusal:
-        return refused(portfolio, observed, refusal, now=now)
+        return refusal_plan(portfolio, observed, refusal, now=now)
     observed = with_deadlines(portfolio, observed, now=now)
     work = work_for(portfolio, observed.evidence)
     asked = mixing.stage_of(portfolio, work, search_of(portfolio, work, observed), observed)
@@ -72,6 +72,20 @@ def _next(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: 
     mixed = mixing.mixed_cover(portfolio, asked, observed, allowance(portfolio, settings))
     step = _prune_and_publish if mixed.is_ready else _train_and_evaluate
     return step(portfolio, mixed.retraining, observed, settings, mixed=mixed, now=now)
+
+
+def refusal_plan(
+    portfolio: Portfolio, observed: Observed, refusal: Refused, *, now: datetime
+) -> Plan:
+    """Return the plan for a spec that breaks a rule: it says so, and suspends what is to be."""
+    said = refused(portfolio, observed, refusal, now=now)
+    if not portfolio.spec.suspend:
+        return said
+    return replace(
+        said,
+        patches=suspension.patches(portfolio, observed, [], now=now),
+        again_in=suspension.again_in(portfolio, observed, [], None),
+    )
 
 
 def _train_and_evaluate(

@@ -17,19 +17,19 @@ from palm_operator.asking import Asker
 from palm_operator.cluster import Cluster, ClusterUnavailable
 from palm_operator.deletion import Deletion
 from palm_operator.election import NotLeading
-from palm_operator.evidence import first_problem
 from palm_operator.executor import Executor, name_of
 from palm_operator.observed import Observed
 from palm_operator.observer import Cache, Observer, Stores
 from palm_operator.pausing import is_paused, paused
-from palm_operator.plan import Plan, Refused, check, refused, troubled
-from palm_operator.planner import plan
+from palm_operator.plan import Plan, Refused, check, troubled, unreadable
+from palm_operator.planner import plan, refusal_plan
 from palm_operator.purger import Purger
-from palm_operator.refusals import Refusal, refusal, storage_trouble
+from palm_operator.refusals import Refusal, refusal, storage_trouble, unreadable_said
 from palm_operator.requests import storage_location
 from palm_operator.services import ServiceObserver
 from palm_operator.settings import Settings
-from palm_operator.times import earliest, stamp
+from palm_operator.status import EVENT_LIMIT, Event, shortened
+from palm_operator.times import earliest
 from palm_operator.training_progress import TrainingObserver
 
 logger = logging.getLogger(__name__)
@@ -178,12 +178,11 @@ class Reconciler:
             check(portfolio, self._settings)
         except Refused as refusal:
             # Before anything is read: a bucket that is not allowed is not touched.
-            observed = Observed()
-            if portfolio.status.portfolio:
-                observed = await self._observer.services_only(portfolio)
-            decided = refused(portfolio, observed, refusal, now=self._clock())
+            observed = await self._observer.cluster_only(portfolio)
+            decided = refusal_plan(portfolio, observed, refusal, now=self._clock())
+            await self._executor.act(portfolio, decided)
             await self._executor.report(body, portfolio, decided, now=self._clock())
-            return None
+            return decided.next_pass
         finalizers = retention.finalizers(body, ours=retention.purges(body))
         if finalizers is not None:
             await self._cluster.set_finalizers(body, finalizers)
@@ -256,27 +255,18 @@ class Reconciler:
 
     async def _refuse_unreadable(self, body: Mapping[str, Any], error: ValidationError) -> None:
         """Report a spec that the CRD let through but this version cannot read."""
-        message = f"spec cannot be read: {first_problem(error)}"
+        message = unreadable_said(error, is_deleted="deletionTimestamp" in body["metadata"])
         logger.warning("Portfolio %s: %s", name_of(body), message)
-        conditions = (body.get("status") or {}).get("conditions") or []
-        if any(c.get("reason") == "InvalidSpec" and c.get("message") == message
-               for c in conditions):  # fmt: skip
+        before = body.get("status") or {}
+        generation = body["metadata"].get("generation", 1)
+        status = unreadable(before, message, generation=generation, now=self._clock())
+        if status == before or not await self._cluster.report(body, status):
             return
-        when = stamp(self._clock())
-        said = [
-            {
-                "type": kind,
-                "status": truth,
-                "reason": "InvalidSpec",
-                "message": message,
-                "observedGeneration": body["metadata"].get("generation", 1),
-                "lastTransitionTime": when,
-            }
-            for kind, truth in (("Accepted", "False"), ("Ready", "False"), ("Stalled", "True"))
-        ]
-        status = {**(body.get("status") or {}), "conditions": said}
-        status["observedGeneration"] = body["metadata"].get("generation", 1)
-        await self._cluster.report(body, status)
+        await self._executor.tell(
+            body,
+            Event("Warning", "InvalidSpec", shortened(message, EVENT_LIMIT)),
+            now=self._clock(),
+        )
 
     async def _report_error(
         self, body: Mapping[str, Any], portfolio: Portfolio, error: Exception

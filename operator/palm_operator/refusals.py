@@ -6,7 +6,10 @@ The API server says so in prose only: what an admission plugin or a webhook answ
 import re
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from palm.errors import StoreUnavailable
+from palm_operator.evidence import first_problem
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,21 @@ def refusal(status: int | None, message: str, *, kind: str = "Job") -> Refusal:
     if status == 403:
         return Refusal("Forbidden", message, "the operator may not do this: see its Roles")
     return Refusal("ClusterRefused", message, _GENERAL)
+
+
+def unreadable_said(error: ValidationError, *, is_deleted: bool) -> str:
+    """Return what is said of a spec that the CRD let through but this version cannot read."""
+    message = (
+        f"spec cannot be read: {first_problem(error)}. Nothing is made, changed or purged; Jobs "
+        "that run and what is deployed go on. Operator and CRD are of different versions: bring "
+        "them to one, or take the field out"
+    )
+    if not is_deleted:
+        return message
+    return (
+        f"{message}. To let the Portfolio go without deleting anything from S3, set "
+        "spec.retentionPolicy to Retain"
+    )
 
 
 _FORBIDDEN = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",

@@ -46,6 +46,24 @@ def test_jobs_that_run_are_suspended_and_continue_as_the_same_jobs(operator, ten
     assert {"Suspended", "Resumed"} <= set(reasons(tenant))
 
 
+def test_jobs_of_a_spec_that_is_refused_are_suspended_too(operator, tenant):
+    tenant.apply(seconds=60)
+    tenant.eventually(lambda: tenant.running())
+    refused = {"suspend": True, "search": {"mode": "Grid", "maxOracleCalls": 2}}
+    patch = json.dumps({"spec": refused})
+    tenant.kubectl("patch", "pfo", "assistant", "--type=merge", "-p", patch)
+    tenant.eventually(
+        lambda: (
+            tenant.condition("Accepted").get("reason") == "GridTooLarge"
+            and not tenant.running()
+            and all(job["spec"]["suspend"] for job in tenant.unfinished().values())
+        ),
+        through_stalls=True,
+    )
+    assert tenant.unfinished()
+    assert tenant.condition("Suspended")["status"] == "True"
+
+
 def test_kueues_jobs_are_suspended_through_their_workloads(operator, tenant):
     """Kueue's part is played: the Workload that it would make of the Job."""
     tenant.apply(seconds=60, training={"parallelism": 1, "queueName": "gpus"})

@@ -1,17 +1,22 @@
 """The planner on a fake world: what happens next, and what is never done."""
 
 import json
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from builders import SETTINGS, World, make_result, portfolio_body, request_of
 from palm.contract import EvaluationRequest
 from palm.objective import Normalization
 from palm.pruning import prune
+from palm_operator.api import parse_portfolio
 from palm_operator.names import Step
+from palm_operator.plan import unreadable
+from palm_operator.refusals import unreadable_said
 from palm_operator.requests import training_utilities
 from palm_operator.storage_rules import StorageRules
 
@@ -321,6 +326,26 @@ def test_a_grid_too_large_is_refused_with_its_count():
     assert (accepted["status"], accepted["reason"]) == ("False", "GridTooLarge")
     assert "has 5 weight vectors" in accepted["message"]
     assert made.condition("Stalled")["status"] == "True"
+
+
+def test_a_spec_that_cannot_be_read_hides_nothing_of_what_serves():
+    made = world()
+    made.run()
+    before = made.body["status"]
+    newer = {**made.body, "spec": {**made.body["spec"], "inventedLater": 1}}
+    with pytest.raises(ValidationError) as found:
+        parse_portfolio(newer)
+    message = unreadable_said(found.value, is_deleted=False)
+    assert "inventedLater" in message
+    status = unreadable(before, message, generation=9, now=made.now)
+    said = {c["type"]: c for c in status["conditions"]}
+    assert said["Ready"] == made.condition("Ready")
+    assert said["Stalled"]["status"] == "True"
+    assert "Reconciling" not in said
+    assert (status["portfolio"], status["observedGeneration"]) == (before["portfolio"], 9)
+    later = made.now + timedelta(hours=1)
+    assert unreadable(status, message, generation=9, now=later) == status
+    assert "retentionPolicy" in unreadable_said(found.value, is_deleted=True)
 
 
 def test_a_storage_endpoint_must_be_allowed():

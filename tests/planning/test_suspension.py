@@ -87,6 +87,28 @@ def test_jobs_that_run_are_suspended_none_is_started_and_all_go_on_afterwards():
     assert len(made.created) == len(set(made.created)) == 11
 
 
+def test_jobs_of_a_spec_that_is_refused_are_suspended_too():
+    made = begun()
+    grid = made.body["spec"]["grid"]
+    made.body["spec"] |= {"grid": {"mu": "0.0001", "alpha": "0.001"}, "suspend": True}
+    made.step()
+    assert made.condition("Accepted")["reason"] == "GridTooLarge"
+    assert made.condition("Suspended")["status"] == "True"
+    assert made.unfinished
+    assert all(made.jobs[name]["spec"]["suspend"] for name in made.unfinished)
+    made.body["spec"] |= {"grid": grid, "suspend": False}
+    made.step()
+    assert not any(made.jobs[name]["spec"]["suspend"] for name in made.unfinished)
+
+
+def test_a_refused_spec_that_is_not_suspended_touches_no_job():
+    made = begun()
+    made.body["spec"]["grid"] = {"mu": "0.0001", "alpha": "0.001"}
+    plan = made.step()
+    assert not plan.acts
+    assert "go on" in made.condition("Stalled")["message"]
+
+
 def test_a_job_that_finishes_meanwhile_brings_no_other():
     made = begun()
     suspend(made)
