@@ -353,8 +353,8 @@ class PortfolioSpec(Model):
     failure_policy: FailurePolicy = FailurePolicy()
     retention_policy: Literal["Retain", "Delete"] = "Retain"
     """Of what S3 has of it when the Portfolio is deleted. Retain: all stays, and the same Portfolio
-    again costs nothing. Delete: what no other Portfolio uses is deleted first, its record with it;
-    the finalizer palm-operator.dev/purge waits for that."""
+    again costs nothing. Delete: what no other Portfolio uses is deleted first, for which the
+    finalizer palm-operator.dev/purge waits; the record of what was deployed when stays."""
     suspend: bool = False
     """Nothing new is made: no Job starts, Jobs that run are suspended and continue from their
     checkpoints once it is false again, and no other portfolio is published. What is deployed goes

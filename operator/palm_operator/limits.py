@@ -109,7 +109,7 @@ def too_many(allowed: Allowance, size: int, best: Decision | None = None) -> str
         )
     count, limit = len(best.survivors), best.limit
     return (
-        f"the smallest cover has {size} policies and {allowed.said}; the best {_policies(count)} "
+        f"{_smallest(best)} has {size} policies and {allowed.said}; the best {_policies(count)} "
         f"{'are' if count > 1 else 'is'} within {certified_of(best)}"
         f"{'' if best.pruning.proven else ' (not proven to be the best)'}. To publish all {size}, "
         f"{allowed.way_out(size)}; to publish the best {count}, set spec.serving.onExceeded to "
@@ -124,13 +124,23 @@ def best_effort_said(allowed: Allowance, best: Decision) -> dict[str, Said]:
         return {}
     proven = "no set of so few is closer" if best.pruning.proven else "not proven to be the best"
     message = (
-        f"{limit.cover} policies cover the grid within spec.pruning, and {_policies(count)} "
+        f"{_smallest(best)} has {limit.cover} policies, and {_policies(count)} "
         f"{'are' if count > 1 else 'is'} published, for {allowed.said} and "
         "spec.serving.onExceeded is BestEffort: a chosen policy is within "
         f"{certified_of(best)}; {proven} on the grid. To have all {limit.cover}, "
         f"{allowed.way_out(limit.cover)}{_looser(limit.measure, limit.tolerance, count)}"
     )
     return {"GuaranteeHeld": Said("False", "BestEffort", message)}
+
+
+def _smallest(best: Decision) -> str:
+    """Return what has more policies than may be published."""
+    if uncovered := len(best.pruning.uncovered):
+        return (
+            f"{uncovered} weight vectors are not certified to be within spec.pruning of optimal, "
+            "and the smallest portfolio as good as all that is trained"
+        )
+    return "the smallest cover"
 
 
 def _policies(count: int) -> str:
@@ -141,10 +151,14 @@ def _looser(measure: str, tolerance: float, count: int) -> str:
     """Return which tolerance of pruning so few policies keep, where one does."""
     shown = _rounded_up(tolerance)
     if measure == "Relative" and shown <= 1:
-        return f"; with spec.pruning.mu of {shown:g}, {count} cover the grid"
+        return f"; with spec.pruning.mu of {shown:g}, {_cover(count)} the grid"
     if measure == "Absolute":
-        return f"; with spec.pruning.alpha of {shown:g}, {count} cover the grid"
+        return f"; with spec.pruning.alpha of {shown:g}, {_cover(count)} the grid"
     return ""
+
+
+def _cover(count: int) -> str:
+    return f"{count} cover" if count > 1 else "1 covers"
 
 
 def _rounded_up(value: float) -> float:

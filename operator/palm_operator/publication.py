@@ -189,10 +189,12 @@ def ready_said(portfolio: Portfolio, shown: DeployedPortfolio | None, *, otherwi
         return Said("False", otherwise.reason, otherwise.message)
     served = [p for p in shown.policies if p.service]
     if portfolio.spec.serving.mode == "None" and not served:
-        return Said("True", "Pruned", f"{shown.size} policies are chosen; none is to be served")
+        them = "policies are" if shown.size > 1 else "policy is"
+        return Said("True", "Pruned", f"{shown.size} {them} chosen; none is to be served")
     ready = [p for p in served if p.ready]
     if served and len(ready) == len(served):
-        return Said("True", "Serving", f"all {len(served)} policies are served")
+        all_of_them = f"all {len(served)} policies are" if len(served) > 1 else "the one policy is"
+        return Said("True", "Serving", f"{all_of_them} served")
     silent = next((f"; {p.name}: {p.message}" for p in served if not p.ready and p.message), "")
     message = f"{len(ready)} of {len(served)} policies are served{silent}"
     return Said("False", otherwise.reason, message)

@@ -49,7 +49,10 @@ def published_said(
     """
     serving = [p for p in portfolio if p.standing.state == "Serving"]
     if len(serving) == len(portfolio):
-        return Said("True", "Published", f"all {len(portfolio)} policies answer"), False
+        said = (
+            f"all {len(serving)} policies answer" if len(serving) > 1 else "the one policy answers"
+        )
+        return Said("True", "Published", said), False
     meanwhile = _meanwhile(portfolio, kept)
     failing = [p for p in portfolio if p.is_failing]
     if failing:

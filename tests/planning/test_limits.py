@@ -100,6 +100,34 @@ def test_best_effort_publishes_the_best_so_few_and_claims_no_more():
     assert not made.planned().acts
 
 
+@pytest.mark.parametrize("how", ["Hold", "BestEffort"])
+def test_what_is_no_cover_is_not_called_one(how: str):
+    body = portfolio_body(
+        failurePolicy={"onOracleFailure": "AllowPartial"},
+        grid={"mu": "0.3", "alpha": "0.2"},
+        pruning={"mu": "0.001"},
+        serving={"maxPolicies": 4, "onExceeded": how},
+    )
+    made = World(body=body)
+    for _ in range(40):
+        made.step()
+        for name in made.unfinished:
+            lost = "-train-w04-" in name or "-train-w05-" in name
+            made.finish(name, outcome="Failed" if lost else "Complete")
+        made.serve()
+    said = made.condition("Published" if how == "Hold" else "GuaranteeHeld")["message"]
+    assert said.startswith("2 weight vectors are not certified to be within spec.pruning")
+    assert "smallest cover has" not in said
+    assert "policies cover the grid within" not in said
+
+
+def test_one_policy_is_spoken_of_as_one():
+    made = settled(world(1, onExceeded="BestEffort"))
+    assert made.condition("Published")["message"] == "the one policy answers"
+    assert made.condition("Ready")["message"] == "the one policy is served"
+    assert "1 covers the grid" in made.condition("GuaranteeHeld")["message"]
+
+
 def test_a_cover_that_is_small_enough_is_published_as_it_is():
     made = settled(world(8, onExceeded="BestEffort"))
     hold = settled(world(8))
