@@ -167,7 +167,8 @@ def _lately(made: Report, now: datetime) -> Iterable[RenderableType]:
 def _entry(entry: DeployedRevision, now: datetime) -> str:
     gone = f", gone {age(entry.retired, now)} ago" if entry.retired else ""
     why = {"First": "", "Revision": " (other policies)", "Pruning": " (another choice of them)",
-           "Serving": " (other servers)", "Pinned": " (pinned)"}  # fmt: skip
+           "Serving": " (other servers)", "Pinned": " (pinned)",
+           "StatusLost": " (found again without a status)"}  # fmt: skip
     return (
         f"#{entry.number} revision {entry.revision} deployed {age(entry.deployed, now)} ago"
         f"{why.get(entry.reason, '')}: {entry.size} policies, ε = {entry.epsilon}{gone}"

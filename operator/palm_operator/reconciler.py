@@ -140,6 +140,7 @@ class Reconciler:
             await self._ended((namespace, name), body)
             return following
         if is_paused(body):
+            self._remember(portfolio)
             decided = paused(portfolio, now=self._clock())
             await self._executor.report(body, portfolio, decided, now=self._clock())
             return None
@@ -162,30 +163,48 @@ class Reconciler:
             raise
 
     async def _ended(self, key: tuple[str, str], body: Mapping[str, Any] | None) -> None:
-        """Record the deletion of a Portfolio that was looked after until now."""
+        """Record the deletion of a Portfolio that was looked after until now.
+
+        Args:
+            key: Namespace and name.
+            body: What has the name now, another Portfolio perhaps; None: nothing.
+        """
         seen = self._seen.get(key)
-        if seen is None or (body is not None and "deletionTimestamp" not in body["metadata"]):
+        if seen is None:
             return
-        when = body["metadata"]["deletionTimestamp"] if body else None
+        found = body["metadata"] if body and body["metadata"]["uid"] == seen.metadata.uid else {}
+        if found and "deletionTimestamp" not in found:
+            return
+        when = found.get("deletionTimestamp")
         metadata = seen.metadata.model_copy(update={"deletion_timestamp": when})
         portfolio = seen.model_copy(update={"metadata": metadata})
         await self._executor.end_record(portfolio, now=self._clock())
         self._seen.pop(key, None)
 
+    def _remember(self, portfolio: Portfolio) -> None:
+        """Keep what the end of a record takes, also of a Portfolio that is paused or refused."""
+        metadata, location = portfolio.metadata, storage_location(portfolio.spec)
+        is_allowed = not self._settings.storage.objection(location, metadata.namespace)
+        if portfolio.status.record is not None and is_allowed:
+            self._seen.setdefault((metadata.namespace, metadata.name), portfolio)
+
     async def _pass(self, body: Mapping[str, Any], portfolio: Portfolio) -> float | None:
         uid, expectations = portfolio.metadata.uid, self._executor.expectations
+        await self._ended((portfolio.metadata.namespace, portfolio.metadata.name), body)
+        self._remember(portfolio)
         try:
             check(portfolio, self._settings)
         except Refused as refusal:
+            # What an earlier spec made is to be purged also where this one makes nothing.
+            if portfolio.status.record is not None and await self._set_finalizer(body):
+                return 0.0
             # Before anything is read: a bucket that is not allowed is not touched.
             observed = await self._observer.cluster_only(portfolio)
             decided = refusal_plan(portfolio, observed, refusal, now=self._clock())
             await self._executor.act(portfolio, decided)
             await self._executor.report(body, portfolio, decided, now=self._clock())
             return decided.next_pass
-        finalizers = retention.finalizers(body, ours=retention.purges(body))
-        if finalizers is not None:
-            await self._cluster.set_finalizers(body, finalizers)
+        if await self._set_finalizer(body):
             return 0.0  # before anything is made that would have to be purged
         observing = asyncio.create_task(
             self._observer.observe(portfolio, expected=expectations.pending(uid))
@@ -224,6 +243,14 @@ class Reconciler:
         if outcome.refusals:
             raise ServicesRefused(", ".join(outcome.refusals))
         return earliest(decided.next_pass, pause)
+
+    async def _set_finalizer(self, body: Mapping[str, Any]) -> bool:
+        """Add or remove our finalizer as the spec asks for it; say whether that was to be done."""
+        finalizers = retention.finalizers(body, ours=retention.purges(body))
+        if finalizers is None:
+            return False
+        await self._cluster.set_finalizers(body, finalizers)
+        return True
 
     async def _takes_long(
         self, observing: "asyncio.Task[Observed]", body: Mapping[str, Any], portfolio: Portfolio

@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1
 EVENTS_LIMIT = 500
 """Most events of one entry; what is left over goes into the next."""
 
+_ENDLESS = 10**9
+"""As many deployments nobody has."""
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -294,8 +296,12 @@ class Recorded:
     retired: frozenset[int] = frozenset()
 
     def last_deployment(self, uid: str) -> int:
-        """Return the number of the last deployment of a Portfolio; 0: it has none."""
-        return max(self.deployed, default=0) if uid == self.uid else 0
+        """Return the number of the last deployment of a Portfolio; 0: it has none.
+
+        Who may write to the bucket may write any number; the status must be able to hold the next.
+        """
+        believed = (number for number in self.deployed if number < _ENDLESS)
+        return max(believed, default=0) if uid == self.uid else 0
 
 
 def entry_bytes(entry: Entry) -> bytes:

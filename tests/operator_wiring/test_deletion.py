@@ -206,3 +206,53 @@ def test_the_operator_may_change_nothing_else_of_a_portfolio(operator, tenant):
     ):
         with pytest.raises(Exception, match="nothing of a Portfolio but its own finalizer"):
             patch(content)
+
+
+def recorded(tenant) -> list[str]:
+    folder = f"records/{tenant.namespace}/assistant"
+    entries = [
+        json.loads(tenant.store.read(f"{folder}/{name}", max_bytes=2**20))
+        for name in sorted(tenant.store.list(folder))
+    ]
+    return [event["type"] for entry in entries for event in entry["events"]]
+
+
+def test_what_an_earlier_spec_made_goes_also_where_the_present_one_is_refused(operator, tenant):
+    tenant.seed()
+    tenant.apply()
+    tenant.eventually(lambda: published(tenant))
+    assert policies(tenant)
+    refused = {"retentionPolicy": "Delete", "search": {"mode": "Grid", "maxOracleCalls": 2}}
+    patch = json.dumps({"spec": refused})
+    tenant.kubectl("patch", "pfo", "assistant", "--type=merge", "-p", patch)
+    tenant.eventually(lambda: finalizers(tenant) == [FINALIZER], through_stalls=True)
+    tenant.kubectl("delete", "pfo", "assistant", "--wait=false")
+    tenant.eventually(lambda: gone(tenant), through_stalls=True)
+    assert not policies(tenant)
+
+
+@pytest.mark.parametrize("state", ["paused", "replaced"])
+def test_an_end_is_recorded_whatever_became_of_it_before(operator, tenant, state):
+    tenant.seed()
+    tenant.apply()
+    tenant.eventually(lambda: published(tenant))
+    if state == "paused":
+        tenant.kubectl("annotate", "pfo", "assistant", "palm-operator.dev/paused=yes")
+        tenant.eventually(lambda: tenant.condition("Paused").get("status") == "True")
+        operator.kill()
+        before = operator.log.read_text()
+        operator.start()
+        tenant.eventually(lambda: operator.log.read_text() != before)
+        time.sleep(5)  # until it has seen the Portfolio
+        tenant.kubectl("delete", "pfo", "assistant")
+    else:
+        operator.pause()
+        tenant.kubectl("delete", "pfo", "assistant")
+        tenant.kubectl("create", "-f", "-", stdin=json.dumps(tenant.body()))
+        operator.resume()
+    tenant.eventually(lambda: "Deleted" in recorded(tenant), through_stalls=True)
+    assert recorded(tenant).count("Deleted") == 1
+    if state == "replaced":
+        tenant.eventually(lambda: recorded(tenant).count("Created") == 2)
+        kinds = [kind for kind in recorded(tenant) if kind in ("Created", "Deleted")]
+        assert kinds == ["Created", "Deleted", "Created"]

@@ -125,6 +125,16 @@ def test_a_refused_one_is_degraded():
     assert agree(world.body) == "Degraded"
 
 
+def test_a_refused_one_is_degraded_also_where_it_is_suspended():
+    world = World(body=portfolio_body())
+    world.run()
+    edited(world, grid={"mu": "1/1000", "alpha": "1/1000000"})
+    world.body["spec"]["suspend"] = True
+    world.step()
+    assert agree(world.body) == "Degraded"
+    assert conditions(world.body)["Suspended"] == "True"
+
+
 def test_a_suspended_one_is_suspended_whatever_it_has_reached():
     world = World(body=portfolio_body())
     world.step()

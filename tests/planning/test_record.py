@@ -310,3 +310,15 @@ def test_a_status_that_was_lost_hides_no_deployment():
     assert (last["number"], last["time"]) == (3, made.body["status"]["portfolio"]["since"])
     assert {event["number"] for event in events(made, "Retired")} == {1, 2}
     assert_chained(made)
+
+
+def test_a_number_that_somebody_forged_is_not_counted_on():
+    made = settled(World(body=portfolio_body()))
+    count = len(entries(made))
+    forged = json.loads(made.store.objects[f"{FOLDER}/{count:08d}.json"])
+    forged |= {"sequence": count + 1, "events": events(made, "Deployed")}
+    forged["events"][0]["number"] = 10**30
+    made.store.objects[f"{FOLDER}/{count + 1:08d}.json"] = json.dumps(forged).encode()
+    made.body["spec"]["pruning"] = {"mu": "0.3"}
+    settled(made)
+    assert [entry["number"] for entry in made.body["status"]["revisions"]] == [1, 2]
