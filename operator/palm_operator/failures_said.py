@@ -13,7 +13,7 @@ from palm_operator.exit_codes import OUT_OF_MEMORY, Why, meaning
 from palm_operator.job_kinds import logs_command
 from palm_operator.names import LAST_ATTEMPT, Step
 from palm_operator.observed import Job
-from palm_operator.status import Said
+from palm_operator.status import FOREIGN_LIMIT, Said, shortened
 from palm_operator.tasks import State, Task
 from palm_operator.waiting_said import hindrance_text, remedy
 
@@ -79,7 +79,8 @@ def failure_of(job: Job, *, section: str, limits: tuple[int | None, int]) -> Fai
             why: Why = "Evicted" if job.ending.reason == "Evicted" else "Failed"
             said = f"{job.ending.reason}: {job.ending.message}"
             return Failure(why, f"its Pod ended{tries} ({said})", "see what took its Pod away")
-        return Failure("Failed", f"{job.reason}: {job.message}", "look at its log")
+        said = shortened(job.message, FOREIGN_LIMIT)
+        return Failure("Failed", f"{job.reason}: {said}", "look at its log")
     found = meaning(code)
     word = job.ending.reason if job.ending else ""
     shown = f"{code} ({word})" if word not in ("", "Error", "Unknown") else f"{code}"
@@ -105,7 +106,7 @@ def repetition_reason(task: Task) -> str:
 def complaint(task: Task) -> str:
     """Return what is wrong with what a finished Job was to leave in S3."""
     if task.invalid:
-        return f"{task.key} is not valid: {task.invalid}"
+        return f"{task.key} is not valid: {shortened(task.invalid, FOREIGN_LIMIT)}"
     return f"{task.key} is not in S3"
 
 

@@ -135,8 +135,8 @@ def inference_service_name(portfolio: str, namespace: str, policy: str) -> str:
         raise InvalidPortfolio(
             f"namespace {namespace!r} has {len(namespace)} characters and policy {policy!r} "
             f"{len(policy)}: KServe allows {SERVICE_AND_NAMESPACE_LIMIT} for an InferenceService's "
-            f"name and its namespace together, so {room} of the at least {2 + _HASH_DIGITS} "
-            "needed characters are left; use a namespace with a shorter name"
+            f"name and its namespace together, so {max(room, 0)} of the at least "
+            f"{2 + _HASH_DIGITS} needed characters are left; use a namespace with a shorter name"
         ) from None
 
 

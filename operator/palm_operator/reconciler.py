@@ -28,7 +28,7 @@ from palm_operator.refusals import Refusal, refusal, storage_trouble, unreadable
 from palm_operator.requests import storage_location
 from palm_operator.services import ServiceObserver
 from palm_operator.settings import Settings
-from palm_operator.status import EVENT_LIMIT, Event, shortened
+from palm_operator.status import EVENT_LIMIT, FOREIGN_LIMIT, Event, shortened
 from palm_operator.times import earliest
 from palm_operator.training_progress import TrainingObserver
 
@@ -155,7 +155,8 @@ class Reconciler:
             raise
         except ClusterUnavailable as error:
             why = refusal(error.status, error.explanation)
-            message = f"{error}; {why.remedy}, with growing pauses; what serves goes on"
+            said = shortened(str(error), FOREIGN_LIMIT)
+            message = f"{said}; {why.remedy}, with growing pauses; what serves goes on"
             await self._report_trouble(body, portfolio, why.reason, message)
             raise
         except Exception as error:

@@ -8,7 +8,7 @@ from palm_operator.manifests import shown_weights
 from palm_operator.observed import ServiceKind
 from palm_operator.requests import Policy
 from palm_operator.standing import Standing
-from palm_operator.status import Said
+from palm_operator.status import FOREIGN_LIMIT, Said, shortened
 
 AWAITING_TURN = "AwaitingTurn"
 """Reason of a server that is not begun yet: rollout Recreate makes one after the other."""
@@ -66,7 +66,7 @@ def published_said(
     first = next(p for p in portfolio if p not in serving)
     message = (
         f"{len(serving)} of {len(portfolio)} policies answer; {first.policy.name}: "
-        f"{first.standing.message}{meanwhile}"
+        f"{shortened(first.standing.message, FOREIGN_LIMIT)}{meanwhile}"
     )
     return Said("False", _WAITING, message), False
 
@@ -85,7 +85,7 @@ def _failure(failing: Sequence[Publishing]) -> str:
         )
     return (
         f"policy {first.policy.name} (weights {shown_weights(first.policy.weights)}) is not "
-        f"served: {first.standing.message}; {happens}{others}"
+        f"served: {shortened(first.standing.message, FOREIGN_LIMIT)}; {happens}{others}"
     )
 
 

@@ -38,6 +38,8 @@ ORDER = (
 )
 MESSAGE_LIMIT = 2048
 EVENT_LIMIT = 1000
+FOREIGN_LIMIT = 500
+"""Of what another program said inside a message: what happens next and what to do come after it."""
 POLICIES_LIMIT = 64
 TEXT_LIMIT = 253
 UNDEFINED = "undefined"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from palm_operator.job_pods import Hindrance
 from palm_operator.refusals import NO_JOB_SETS, Refusal, refusal
-from palm_operator.status import Said
+from palm_operator.status import FOREIGN_LIMIT, Said, shortened
 from palm_operator.tasks import State, Task
 
 _TEXTS = {
@@ -90,7 +90,10 @@ def refused_said(tasks: Sequence[Task], refusals: Mapping[str, Refusal]) -> Said
         else "It is tried again with growing pauses, at most two minutes, and when a Job ends; "
         "what runs goes on"
     )
-    said, do = why.message.rstrip("."), f"{why.remedy[:1].upper()}{why.remedy[1:]}"
+    said, do = (
+        shortened(why.message.rstrip("."), FOREIGN_LIMIT),
+        f"{why.remedy[:1].upper()}{why.remedy[1:]}",
+    )
     return Said(
         "False",
         why.reason,

@@ -232,3 +232,15 @@ def test_a_world_without_trouble_asks_for_nothing():
     world.around = Surroundings()
     world.run()
     assert world.condition("Ready")["status"] == "True"
+
+
+def test_what_to_do_is_said_however_much_a_job_says():
+    world = calibrated()
+    name = fail(world, "train-w02", message="x" * 40_000)
+    events = world.step().events
+    for _ in range(20):
+        finish_all(world)
+        world.step()
+    message = world.condition("Trained")["message"]
+    assert f"delete Job {name}" in message
+    assert any(f"delete Job {name}" in event.message for event in events)

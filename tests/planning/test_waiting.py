@@ -363,6 +363,12 @@ class TestRefusedJobs:
         world.run()
         assert conditions(world)["Ready"]["status"] == "True"
 
+    def test_what_to_do_is_said_however_much_a_webhook_says(self):
+        world = self.refused(Refusal("AdmissionDenied", "x" * 40_000, "satisfy that policy"))
+        message = conditions(world)["Trained"]["message"]
+        assert message.endswith("Satisfy that policy")
+        assert len(message) < 1000
+
     def test_a_second_pass_says_nothing_new(self):
         world = self.refused(self.QUOTA)
         plan = world.planned()
