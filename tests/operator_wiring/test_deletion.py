@@ -231,28 +231,14 @@ def test_what_an_earlier_spec_made_goes_also_where_the_present_one_is_refused(op
     assert not policies(tenant)
 
 
-@pytest.mark.parametrize("state", ["paused", "replaced"])
-def test_an_end_is_recorded_whatever_became_of_it_before(operator, tenant, state):
+def test_an_end_is_recorded_also_where_another_of_the_name_takes_its_place(operator, tenant):
     tenant.seed()
     tenant.apply()
     tenant.eventually(lambda: published(tenant))
-    if state == "paused":
-        tenant.kubectl("annotate", "pfo", "assistant", "palm-operator.dev/paused=yes")
-        tenant.eventually(lambda: tenant.condition("Paused").get("status") == "True")
-        operator.kill()
-        before = operator.log.read_text()
-        operator.start()
-        tenant.eventually(lambda: operator.log.read_text() != before)
-        time.sleep(5)  # until it has seen the Portfolio
-        tenant.kubectl("delete", "pfo", "assistant")
-    else:
-        operator.pause()
-        tenant.kubectl("delete", "pfo", "assistant")
-        tenant.kubectl("create", "-f", "-", stdin=json.dumps(tenant.body()))
-        operator.resume()
-    tenant.eventually(lambda: "Deleted" in recorded(tenant), through_stalls=True)
-    assert recorded(tenant).count("Deleted") == 1
-    if state == "replaced":
-        tenant.eventually(lambda: recorded(tenant).count("Created") == 2)
-        kinds = [kind for kind in recorded(tenant) if kind in ("Created", "Deleted")]
-        assert kinds == ["Created", "Deleted", "Created"]
+    operator.pause()
+    tenant.kubectl("delete", "pfo", "assistant")
+    tenant.kubectl("create", "-f", "-", stdin=json.dumps(tenant.body()))
+    operator.resume()
+    tenant.eventually(lambda: recorded(tenant).count("Created") == 2)
+    kinds = [kind for kind in recorded(tenant) if kind in ("Created", "Deleted")]
+    assert kinds == ["Created", "Deleted", "Created"]

@@ -1,5 +1,6 @@
 """The record: append-only, chained, every event once, whoever is killed when."""
 
+import asyncio
 import json
 from copy import deepcopy
 from dataclasses import replace
@@ -8,13 +9,15 @@ from typing import Any
 import pytest
 
 import records
-from builders import World, portfolio_body
+from builders import SETTINGS, World, portfolio_body
 from palm import artifacts
 from palm.schema import sha256_of
 from palm_operator.api import parse_portfolio
+from palm_operator.asking import Asker
 from palm_operator.executor import Executor
 from palm_operator.observer import Cache
 from palm_operator.plan import Plan
+from palm_operator.reconciler import Reconciler
 from palm_operator.record import Recorded, entry_bytes, parsed_entry
 from palm_operator.record_news import deletion
 from palm_operator.records import Records, whole_record
@@ -322,3 +325,50 @@ def test_a_number_that_somebody_forged_is_not_counted_on():
     made.body["spec"]["pruning"] = {"mu": "0.3"}
     settled(made)
     assert [entry["number"] for entry in made.body["status"]["revisions"]] == [1, 2]
+
+
+class OneBody:
+    """A cluster that has one Portfolio, or none, and takes its status."""
+
+    def __init__(self, body: dict[str, Any] | None) -> None:
+        self.body = body
+
+    async def portfolio(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.body
+
+    async def report(self, body: Any, status: Any) -> bool:
+        assert self.body is not None
+        self.body["status"] = status
+        return True
+
+    async def tell(self, *_: Any, **__: Any) -> str:
+        return "an-event"
+
+
+@pytest.mark.parametrize("state", ["paused", "refused"])
+def test_an_end_is_recorded_also_of_what_a_new_operator_never_worked_on(state: str):
+    made = settled(World(body=portfolio_body()))
+    if state == "paused":
+        made.body["metadata"]["annotations"] = {"palm-operator.dev/paused": "yes"}
+    else:
+        made.body["spec"]["search"] = {"mode": "Grid", "maxOracleCalls": 2}
+        made.body["status"].pop("portfolio")  # nor does anybody look at servers
+    cluster = OneBody(made.body)
+    reconciler = Reconciler(
+        cluster,  # type: ignore[arg-type]
+        lambda _: made.store,
+        SETTINGS,
+        Asker(print),  # type: ignore[arg-type]
+        clock=lambda: made.now,
+    )
+
+    async def life() -> None:
+        await reconciler.reconcile("ml", "assistant")
+        assert not events(made, "Deleted")
+        cluster.body = None
+        for _ in range(2):
+            await reconciler.reconcile("ml", "assistant")
+
+    asyncio.run(life())
+    assert len(events(made, "Deleted")) == 1
+    records.assert_chained(made.store.objects, FOLDER)
