@@ -25,8 +25,8 @@ from palm_cli.failures import NOT_GRANTED, InvalidInput, failures
 from palm_cli.inputs import shown
 from palm_cli.output import print_facts, print_json, print_table
 from palm_cli.record_store import RecordStore
-from palm_operator.api import Portfolio, parse_portfolio
-from palm_operator.requests import storage_location
+from palm_operator.api.portfolio import Portfolio, parse_portfolio
+from palm_operator.calls.requests import storage_location
 from palm_operator.times import parsed as parsed_time
 
 NAME = "audit"

@@ -9,7 +9,7 @@ from palm.artifacts import manifest_copy, record_folder
 from palm.contract import StorageLocation
 from palm.errors import InvalidResult, StoreUnavailable
 from palm_cli.failures import Unavailable
-from palm_operator.evidence import MAX_BYTES
+from palm_operator.calls.evidence import MAX_BYTES
 
 _READS_AT_ONCE = 16
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from faults.points import Faults, Point, cluster_call, store_call
 from palm_operator import __main__ as entry
-from palm_operator.cluster import Cluster
-from palm_operator.observer import Stores
-from palm_operator.runtime import end_on_signals, run, s3_store
+from palm_operator.running.cluster import Cluster
+from palm_operator.running.observer import Stores
+from palm_operator.running.runtime import end_on_signals, run, s3_store
 from palm_operator.settings import settings_from
 
 TESTS = Path(__file__).parents[1]

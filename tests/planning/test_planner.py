@@ -11,8 +11,8 @@ from builders import SETTINGS, World, make_result, portfolio_body, request_of
 from palm.contract import EvaluationRequest
 from palm.objective import Normalization
 from palm.pruning import prune
+from palm_operator.calls.requests import training_utilities
 from palm_operator.names import Step
-from palm_operator.requests import training_utilities
 from palm_operator.storage_rules import StorageRules
 
 RANGES = [
