@@ -58,7 +58,7 @@ format: setup ## Format the code and mend what lint can mend
 	@$(BIN)/ruff format $(SOURCES)
 
 generate: setup ## Write what is generated: the CRD and the chart's copy of it
-	@$(BIN)/python -m palm_operator.crd --write
+	@$(BIN)/python -m palm_operator.api.crd --write
 
 verify: check generate ## Check, and fail where generated files are stale
 	@git diff --exit-code -- crds charts || { echo "generated files are stale: commit what 'make generate' wrote" >&2; exit 1; }

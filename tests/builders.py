@@ -19,25 +19,28 @@ from palm.contract import (
     TrainingRequest,
 )
 from palm_operator import names
-from palm_operator import observed as seen
-from palm_operator.api import Portfolio, parse_portfolio
-from palm_operator.evidence import Evidence
-from palm_operator.job_standing import Surroundings, stand
-from palm_operator.observed import Observed, Service, service_url
-from palm_operator.observed_job_sets import of_kind
-from palm_operator.observer import _found
-from palm_operator.plan import Plan, Refused, check
+from palm_operator.api.portfolio import Portfolio, parse_portfolio
+from palm_operator.calls.evidence import Evidence
+from palm_operator.calls.reading import Found, Want, gathered, wants
+from palm_operator.calls.work import Work, work_for
+from palm_operator.jobs.job_standing import Surroundings, stand
+from palm_operator.jobs.observed_job_sets import of_kind
+from palm_operator.jobs.observed_jobs import Job
+from palm_operator.jobs.workloads import Workload, workload
+from palm_operator.observed import Observed
+from palm_operator.plan import Plan
 from palm_operator.planner import plan
-from palm_operator.publication import has_lost_servers
-from palm_operator.reading import Found, Want, gathered, wants
-from palm_operator.records import whole_record
 from palm_operator.refusals import Refusal
-from palm_operator.server_pods import ServerPod
+from palm_operator.refusing import Refused, check
+from palm_operator.running.observer import _found
+from palm_operator.running.records import whole_record
+from palm_operator.serving import observed_services as seen
+from palm_operator.serving.observed_services import Service, service_url
+from palm_operator.serving.publication import has_lost_servers
+from palm_operator.serving.server_pods import ServerPod
+from palm_operator.serving.standing import Answer, question, standing
 from palm_operator.settings import Settings
-from palm_operator.standing import Answer, question, standing
 from palm_operator.times import stamp
-from palm_operator.work import Work, work_for
-from palm_operator.workloads import Workload, workload
 from palm_store import InMemoryStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -246,7 +249,7 @@ class World:
         return Observed(jobs=self.seen_jobs, workloads=self.seen_workloads)
 
     @property
-    def seen_jobs(self) -> tuple[seen.Job, ...]:
+    def seen_jobs(self) -> tuple[Job, ...]:
         uid = self.body["metadata"]["uid"]
         return stand([of_kind(j, portfolio_uid=uid) for j in self.jobs.values()], self.around)
 

@@ -47,6 +47,10 @@ class Checkpoint(Model):
     step: int = Field(ge=1)
     files: dict[str, Sha256] = Field(min_length=1, max_length=10_000)
     """File name below the checkpoint's folder -> SHA-256."""
+    inputs: dict[Annotated[str, Field(max_length=1200)], Sha256] = Field(
+        default_factory=dict, max_length=32
+    )
+    """What the training reads -> SHA-256 of what was there; empty of an image that did not say."""
     layout: str = Field(max_length=253)
     """How the training was spread over processes; only the same layout can read the files."""
     seconds: float = Field(ge=0)

@@ -9,8 +9,8 @@ from palm.artifacts import record_name
 from palm.errors import InvalidResult
 from palm.schema import sha256_of
 from palm_cli.inputs import shown_name
-from palm_operator.api_status import RecordReference
-from palm_operator.record import (
+from palm_operator.api.status import RecordReference
+from palm_operator.record.events import (
     Created,
     Decided,
     Deleted,

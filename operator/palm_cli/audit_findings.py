@@ -10,10 +10,10 @@ from palm.schema import sha256_of
 from palm_cli.audit_chain import Chain, Past
 from palm_cli.inputs import shown_name
 from palm_operator import names
-from palm_operator.api import Portfolio
-from palm_operator.api_status import DeployedPortfolio
-from palm_operator.observed import is_owned
-from palm_operator.record import Deployed
+from palm_operator.api.portfolio import Portfolio
+from palm_operator.api.status import DeployedPortfolio
+from palm_operator.objects import is_owned
+from palm_operator.record.events import Deployed
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 from palm_cli.audit_chain import Chain, Past
 from palm_cli.audit_findings import Finding
 from palm_cli.inputs import shown_name
-from palm_operator.api import Portfolio
-from palm_operator.record import OracleCall, RecordedPolicy
+from palm_operator.api.portfolio import Portfolio
+from palm_operator.record.events import OracleCall, RecordedPolicy
 
 COLUMNS = (
     "namespace", "name", "uid", "revision", "deployment", "since", "reason", "policies", "policy",

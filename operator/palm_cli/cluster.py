@@ -14,7 +14,7 @@ from palm_cli.access import ANSWER_SECONDS, Access, Where, access
 from palm_cli.failures import Unavailable
 from palm_cli.inputs import shown_name
 from palm_operator import names
-from palm_operator.api import GROUP, PLURAL, VERSION
+from palm_operator.api.portfolio import GROUP, PLURAL, VERSION
 
 if TYPE_CHECKING:
     import httpx2

@@ -27,9 +27,9 @@ from palm_cli.failures import NOT_GRANTED, UNAVAILABLE, InvalidInput, Unavailabl
 from palm_cli.inputs import shown, shown_name
 from palm_cli.output import print_facts, print_json, print_table
 from palm_cli.record_store import RecordStore
-from palm_operator.api import Portfolio, parse_portfolio
-from palm_operator.evidence import first_problem
-from palm_operator.requests import storage_location
+from palm_operator.api.portfolio import Portfolio, parse_portfolio
+from palm_operator.calls.evidence import first_problem
+from palm_operator.calls.requests import storage_location
 from palm_operator.times import parsed as parsed_time
 
 NAME = "audit"

@@ -15,8 +15,8 @@ from palm_cli.options import Output, tolerance
 from palm_cli.output import number, print_facts, print_json
 from palm_cli.portfolio_file import PortfolioFile, read_portfolio
 from palm_cli.progress import watched
-from palm_operator.api import PortfolioSpec
-from palm_operator.grids import weight_vectors
+from palm_operator.api.portfolio import PortfolioSpec
+from palm_operator.calls.grids import weight_vectors
 
 if TYPE_CHECKING:
     from palm.forecast import Simulated

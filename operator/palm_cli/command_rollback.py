@@ -11,7 +11,7 @@ from palm_cli.failures import InvalidInput, failures, warn
 from palm_cli.options import Output
 from palm_cli.output import print_json
 from palm_cli.rollback import Rollback, back_to, described, git_owner, undone
-from palm_operator.api import parse_portfolio
+from palm_operator.api.portfolio import parse_portfolio
 
 NAME = "rollback"
 HELP = """Publish an earlier deployment of a Portfolio again, without training anything.

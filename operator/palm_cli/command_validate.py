@@ -10,7 +10,7 @@ from palm_cli.inputs import shown_name
 from palm_cli.options import Output
 from palm_cli.output import print_json
 from palm_cli.portfolio_file import documents
-from palm_operator.api import KIND
+from palm_operator.api.portfolio import KIND
 
 NAME = "validate"
 HELP = """Say whether the API server and the operator would take these Portfolios, without either.

@@ -10,8 +10,8 @@ from palm.errors import InvalidPortfolio
 from palm.policies import policy_name
 from palm_cli.inputs import ABSENT, complaints, shown
 from palm_cli.portfolio_rules import broken_rules
-from palm_operator.api import API_VERSION, KIND, PortfolioSpec
-from palm_operator.grids import GridRefused, weight_vectors
+from palm_operator.api.portfolio import API_VERSION, KIND, PortfolioSpec
+from palm_operator.calls.grids import GridRefused, weight_vectors
 from palm_operator.names import inference_service_name
 
 

@@ -9,7 +9,7 @@ import yaml
 from palm_cli.failures import InvalidInput
 from palm_cli.faults import schema_faults
 from palm_cli.inputs import MEBIBYTE, read_text, shown, shown_name
-from palm_operator.api import KIND, PortfolioSpec
+from palm_operator.api.portfolio import KIND, PortfolioSpec
 
 BYTES_LIMIT = MEBIBYTE
 """What a Kubernetes object may have at most; etcd takes 1.5 MiB."""

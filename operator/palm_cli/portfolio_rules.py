@@ -19,7 +19,7 @@ import celpy
 from celpy import celtypes
 from celpy.adapter import json_to_cel
 
-from palm_operator.crd import custom_resource_definition
+from palm_operator.api.crd import custom_resource_definition
 
 _SUFFIXES: dict[str, Decimal | int] = {
     "": 1, "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": 10**3,

@@ -10,7 +10,7 @@ from palm.artifacts import RECORDS, manifest_copy, record_folder
 from palm.contract import StorageLocation
 from palm.errors import InvalidResult, StoreUnavailable
 from palm_cli.failures import Unavailable
-from palm_operator.evidence import MAX_BYTES
+from palm_operator.calls.evidence import MAX_BYTES
 
 _READS_AT_ONCE = 16
 _ENTRY = re.compile(r"([a-z0-9-]{1,63})/([a-z0-9.-]{1,253})/[^/]+")

@@ -6,8 +6,8 @@ from typing import Any
 
 from palm_cli.failures import InvalidInput, NotGranted
 from palm_cli.inputs import shown, shown_name
-from palm_operator.api_serving import Pin
-from palm_operator.api_status import DeployedRevision, PortfolioStatus
+from palm_operator.api.serving import Pin
+from palm_operator.api.status import DeployedRevision, PortfolioStatus
 
 _GIT = {
     "argocd": "Argo CD",

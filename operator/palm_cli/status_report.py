@@ -11,7 +11,7 @@ from palm_cli.failures import InvalidInput
 from palm_cli.inputs import first_error, shown_name
 from palm_cli.remedies import TROUBLE, advice_of
 from palm_operator import names
-from palm_operator.api_status import Condition, PortfolioStatus
+from palm_operator.api.status import Condition, PortfolioStatus
 from palm_operator.times import parsed
 
 Phase = Literal[

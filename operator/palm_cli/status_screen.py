@@ -10,7 +10,7 @@ from rich.text import Text
 
 from palm_cli.inputs import shown_name
 from palm_cli.status_report import Report
-from palm_operator.api_status import (
+from palm_operator.api.status import (
     Condition,
     DeployedPortfolio,
     DeployedRevision,

@@ -13,7 +13,7 @@ from palm_gateway import settings as settings_module
 from palm_gateway.service import serve
 from palm_gateway.settings import Settings, settings_from
 from palm_gateway.watch import follow
-from palm_operator.access import api_client
+from palm_operator.running.access import api_client
 
 _DESCRIPTION = """\
 Answer OpenAI-compatible requests with the policy that is best for their preference. A request

@@ -16,7 +16,7 @@ from palm.errors import InvalidPreference, InvalidRouteTable
 from palm.route_table import RouteTable, parse_route_table, sha256_of
 from palm.routing import by_usage, weight_vector
 from palm_operator import names
-from palm_operator.api import GROUP, KIND
+from palm_operator.api.portfolio import GROUP, KIND
 
 _SHOWN = 10
 

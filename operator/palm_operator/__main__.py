@@ -9,7 +9,7 @@ import sys
 import kopf
 
 from palm_operator import settings as settings_module
-from palm_operator.runtime import end_on_signals, run
+from palm_operator.running.runtime import end_on_signals, run
 from palm_operator.settings import Settings, settings_from
 
 _DESCRIPTION = """\

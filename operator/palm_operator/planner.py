@@ -13,36 +13,42 @@ from typing import Any
 from palm import artifacts
 from palm.contract import canonical_json
 from palm.schema import sha256_of
-from palm_operator import guarantees, manifests, mixing, progress, status, suspension, told
-from palm_operator.api import Portfolio
-from palm_operator.api_status import (
+from palm_operator.api.portfolio import Portfolio
+from palm_operator.api.status import (
     DeployedPortfolio,
     DeployedRevision,
     PendingRevision,
     PortfolioStatus,
 )
-from palm_operator.decision import decide, guaranteed_by_all
-from palm_operator.evidence import Evidence
-from palm_operator.gateways import with_gateway
-from palm_operator.job_standing import next_look, with_deadlines
-from palm_operator.ledger import ledger
-from palm_operator.limits import allowance, best_effort_said, cut_said, within
-from palm_operator.mixing import Mixed, Stage
+from palm_operator.calls.evidence import Evidence
+from palm_operator.calls.running_calls import running_calls
+from palm_operator.calls.search import search_of
+from palm_operator.calls.tasks import State, Task, obsolete_jobs
+from palm_operator.calls.uses import claims
+from palm_operator.calls.work import Work, work_for
+from palm_operator.deciding import mixing
+from palm_operator.deciding.decision import decide, guaranteed_by_all
+from palm_operator.deciding.ledger import ledger
+from palm_operator.deciding.limits import allowance, best_effort_said, cut_said, within
+from palm_operator.deciding.mixing import Mixed, Stage
+from palm_operator.jobs import manifests
+from palm_operator.jobs.job_standing import next_look, with_deadlines
+from palm_operator.jobs.observed_jobs import Job
+from palm_operator.life import suspension
 from palm_operator.names import Step
-from palm_operator.observed import Job, Observed
-from palm_operator.plan import ObjectWrite, Plan, Refused, check, refused, reported
-from palm_operator.publication import Publication, leftovers, ready_said
-from palm_operator.publishing import decided, kept, pinned
-from palm_operator.record_news import recording
-from palm_operator.revisions import history
-from palm_operator.running_calls import running_calls
-from palm_operator.search import search_of
+from palm_operator.observed import Observed
+from palm_operator.plan import Plan
+from palm_operator.record.news import recording
+from palm_operator.refusing import Refused, check, refused, reported
+from palm_operator.said import guarantees, progress, status, told
+from palm_operator.said.status import Said
+from palm_operator.serving.gateways import with_gateway
+from palm_operator.serving.publication import Publication, leftovers, ready_said
+from palm_operator.serving.publishing import decided, kept, pinned
+from palm_operator.serving.revisions import history
 from palm_operator.settings import Settings
-from palm_operator.status import Said
-from palm_operator.tasks import State, Task, obsolete_jobs
 from palm_operator.times import earliest
-from palm_operator.uses import claims
-from palm_operator.work import Work, work_for
+from palm_operator.writes import ObjectWrite
 
 
 def plan(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: datetime) -> Plan:

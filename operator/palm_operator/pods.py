@@ -9,7 +9,7 @@ from palm.contract import (
     TrainingRequest,
     canonical_json,
 )
-from palm_operator.api_pods import PodTemplate
+from palm_operator.api.pods import PodTemplate
 
 _DEFAULT_REQUESTS = {"cpu": "1", "memory": "2Gi"}
 _THREADS_VARIABLE = "OMP_NUM_THREADS"

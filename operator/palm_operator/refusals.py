@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from palm.errors import StoreUnavailable
-from palm_operator.evidence import first_problem
+from palm_operator.calls.evidence import first_problem
 
 
 @dataclass(frozen=True)

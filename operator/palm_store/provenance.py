@@ -32,6 +32,20 @@ def made_from(
     )
 
 
+def contents(made: MadeFrom) -> dict[str, str]:
+    """Return the SHA-256 of each input that was read, under a name for people."""
+    models = {
+        f"reward model {reward.source.uri} of {reward.name!r}": reward.source.sha256
+        for reward in made.rewards
+        if reward.source is not None
+    }
+    return {
+        f"base model {made.base_model.uri}": made.base_model.sha256,
+        f"prompts {made.prompts.uri}": made.prompts.sha256,
+        **models,
+    }
+
+
 def versions() -> dict[str, str]:
     """Return the version of Python and of every library that may have had a hand in a result."""
     found = {"python": platform.python_version()}

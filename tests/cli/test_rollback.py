@@ -6,8 +6,8 @@ import pytest
 
 from palm_cli.failures import InvalidInput, NotGranted
 from palm_cli.rollback import back_to, described, git_owner, undone
-from palm_operator.api_serving import Pin
-from palm_operator.api_status import PortfolioStatus
+from palm_operator.api.serving import Pin
+from palm_operator.api.status import PortfolioStatus
 
 
 def entry(number: int, revision: str, sha: str) -> dict[str, Any]:

@@ -211,7 +211,9 @@ def test_a_narrow_terminal_loses_nothing_but_columns(served):
 
 def test_every_advice_is_about_a_reason_that_somebody_gives():
     """The operator's own, or one that KServe reports of a model."""
-    sources = " ".join(path.read_text() for path in (ROOT / "operator").rglob("palm_operator/*.py"))
+    sources = " ".join(
+        path.read_text() for path in (ROOT / "operator").rglob("palm_operator/**/*.py")
+    )
     kserves = {"NoSupportingRuntime", "RuntimeNotRecognized"}
     assert [r for r in ADVICE if f'"{r}"' not in sources and r not in kserves] == []
 

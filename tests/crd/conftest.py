@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from palm_operator.crd import custom_resource_definition
+from palm_operator.api.crd import custom_resource_definition
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from crd.mutations import WRONG, Wrong, mutated
-from palm_operator.api import Portfolio, PortfolioSpec, parse_portfolio
+from palm_operator.api.portfolio import Portfolio, PortfolioSpec, parse_portfolio
 
 pytestmark = pytest.mark.cluster
 

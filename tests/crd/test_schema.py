@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from palm.contract import Model
-from palm_operator.crd import custom_resource_definition, structural_schema
+from palm_operator.api.crd import custom_resource_definition, structural_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = custom_resource_definition()["spec"]["versions"][0]

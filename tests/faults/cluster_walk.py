@@ -21,10 +21,10 @@ from builders import observed_in
 from faults.api import Object
 from faults.lab import STOPPING, Lab, Tenant, end_tidily, lab
 from palm_operator import names
-from palm_operator.api import parse_portfolio
-from palm_operator.decision import decide
-from palm_operator.observed import is_owned
-from palm_operator.work import work_for
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.calls.work import work_for
+from palm_operator.deciding.decision import decide
+from palm_operator.objects import is_owned
 from palm_store import InMemoryStore, S3Store
 
 _PATIENCE = 300.0

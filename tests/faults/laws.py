@@ -10,11 +10,11 @@ from typing import Any
 
 from faults.simulation import Before, Simulation
 from palm_operator import names
+from palm_operator.calls.reading import wants
+from palm_operator.calls.work import work_for
 from palm_operator.names import LAST_ATTEMPT
-from palm_operator.observed import is_owned
+from palm_operator.objects import is_owned
 from palm_operator.plan import Plan
-from palm_operator.reading import wants
-from palm_operator.work import work_for
 
 Law = Callable[[Simulation, Before, Plan, Plan], None]
 """Of the world now, the world before, the plan that was made of it, and the plan that is next."""

@@ -15,9 +15,9 @@ from typing import Any
 
 from faults.points import Faults, Point, cluster_call, store_call
 from palm_operator import __main__ as entry
-from palm_operator.cluster import Cluster
-from palm_operator.observer import Stores
-from palm_operator.runtime import end_on_signals, run, s3_store
+from palm_operator.running.api_server import ApiServer
+from palm_operator.running.observer import Stores
+from palm_operator.running.runtime import end_on_signals, run, s3_store
 from palm_operator.settings import settings_from
 
 TESTS = Path(__file__).parents[1]
@@ -46,9 +46,9 @@ def operate(environment: dict[str, str], log: Path, faults: Faults | None) -> No
 
 def _watch_cluster(faults: Faults) -> None:
     """Meet a point before and after every write to the API server."""
-    asked = Cluster._asked
+    asked = ApiServer.asked
 
-    async def watched(self: Cluster, method: str, path: str, **arguments: Any) -> Any:
+    async def watched(self: ApiServer, method: str, path: str, **arguments: Any) -> Any:
         if method == "get":
             return await asked(self, method, path, **arguments)
         call = cluster_call(method, path, arguments.get("body"))
@@ -58,7 +58,7 @@ def _watch_cluster(faults: Faults) -> None:
         finally:
             faults.at(call, "after")
 
-    Cluster._asked = watched  # type: ignore[method-assign]
+    ApiServer.asked = watched  # type: ignore[method-assign]
 
 
 def _watched(stores: Stores, faults: Faults) -> Stores:

@@ -10,7 +10,8 @@ from builders import World, make_result
 from palm import artifacts
 from palm.contract import EvaluationRequest, TrainingRequest
 from palm_operator import names
-from palm_operator.plan import Plan, troubled
+from palm_operator.plan import Plan
+from palm_operator.refusing import troubled
 
 Object = dict[str, Any]
 

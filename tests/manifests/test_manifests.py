@@ -9,11 +9,11 @@ import yaml
 
 from builders import SETTINGS, World, make_portfolio, portfolio_body, request_of
 from palm_operator import names
-from palm_operator.api import parse_portfolio
-from palm_operator.manifests import base_evaluation_job, evaluation_job, training_job
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.jobs.manifests import base_evaluation_job, evaluation_job, training_job
 from palm_operator.names import Step
-from palm_operator.serving import inference_service
-from palm_operator.shared import shared_server
+from palm_operator.serving.inference_services import inference_service
+from palm_operator.serving.shared import shared_server
 
 GOLDEN = Path(__file__).with_name("golden")
 

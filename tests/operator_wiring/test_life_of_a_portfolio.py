@@ -8,9 +8,9 @@ import pytest
 
 from builders import observed_in
 from palm_operator import names
-from palm_operator.api import parse_portfolio
-from palm_operator.decision import decide
-from palm_operator.work import work_for
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.calls.work import work_for
+from palm_operator.deciding.decision import decide
 from palm_store import InMemoryStore
 
 pytestmark = pytest.mark.cluster

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from palm_operator import names
-from palm_operator import observed as seen
+from palm_operator.jobs import observed_jobs as seen
 
 pytestmark = pytest.mark.cluster
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from palm_operator import asking
-from palm_operator.asking import Asker
-from palm_operator.standing import Question
+from palm_operator.running import asking
+from palm_operator.running.asking import Asker
+from palm_operator.serving.standing import Question
 
 KEY = ("ml", "assistant")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from palm.contract import StorageLocation
-from palm_operator.observer import Cache
-from palm_operator.reading import Found
+from palm_operator.calls.reading import Found
+from palm_operator.running.observer import Cache
 
 PLACE = StorageLocation(bucket="palm", prefix="runs")
 KEY = "policies/1/trained.json"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palm_operator.election import (
+from palm_operator.running.election import (
     LEASE_SECONDS,
     RENEW_SECONDS,
     RETRY_SECONDS,

@@ -10,11 +10,10 @@ import pytest
 from builders import SETTINGS, make_portfolio, make_result, portfolio_body
 from palm.contract import AffineMap, PolicyResult
 from palm.errors import InvalidResult
-from palm_operator.api import parse_portfolio
-from palm_operator.evidence import policy_result
-from palm_operator.outcomes import Outcomes, evaluation_error
-from palm_operator.plan import Refused, check
-from palm_operator.requests import (
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.calls.evidence import policy_result
+from palm_operator.calls.outcomes import Outcomes, evaluation_error
+from palm_operator.calls.requests import (
     Place,
     base_evaluation,
     policies_at,
@@ -22,6 +21,7 @@ from palm_operator.requests import (
     revision_of,
     training_utilities,
 )
+from palm_operator.refusing import Refused, check
 
 MAPS = (AffineMap(offset=0.0, scale=2.0), AffineMap(offset=0.0, scale=4.0))
 CODED = {"name": "kind", "model": {"uri": "s3://palm/kind", "trustRemoteCode": True}}

@@ -7,9 +7,9 @@ import pytest
 
 from builders import NOW, World, portfolio_body
 from palm.exit_codes import NOT_RETRIED
-from palm_operator.job_pods import Ending, JobPod
-from palm_operator.job_standing import Surroundings
-from palm_operator.manifests import training_job
+from palm_operator.jobs.job_pods import Ending, JobPod
+from palm_operator.jobs.job_standing import Surroundings
+from palm_operator.jobs.manifests import training_job
 
 RANGES = [
     {"name": "steps", "verifiable": {"type": "ArithmeticSteps"}, "range": {"min": "0", "max": "9"}},

@@ -15,7 +15,7 @@ import pytest
 from builders import World, portfolio_body
 from palm.policies import policy_name
 from palm.schema import sha256_of
-from palm_operator.crd import custom_resource_definition
+from palm_operator.api.crd import custom_resource_definition
 from palm_operator.plan import Plan
 from palm_operator.settings import Settings
 from palm_operator.storage_rules import StorageRules

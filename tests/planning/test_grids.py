@@ -3,7 +3,7 @@
 import pytest
 
 from builders import make_portfolio
-from palm_operator.grids import GridRefused, grid_count, weight_vectors
+from palm_operator.calls.grids import GridRefused, grid_count, weight_vectors
 
 
 def grid_of(grid, *, mode="Adaptive", limit=100):

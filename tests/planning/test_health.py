@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lupa.lua51 import LuaRuntime
 
 from builders import World, portfolio_body
-from palm_operator.pausing import paused
+from palm_operator.life.pausing import paused
 from palm_operator.settings import Settings
 
 GITOPS = Path(__file__).resolve().parents[2] / "docs" / "gitops"

@@ -17,7 +17,7 @@ from builders import World, make_portfolio, portfolio_body, request_of
 from palm import artifacts
 from palm.contract import EvaluationRequest, TrainingRequest
 from palm.schema import digest_of
-from palm_operator.requests import Policy, training_utilities
+from palm_operator.calls.requests import Policy, training_utilities
 
 ROUNDING = 1e-3  # the status has four digits
 GRID = {"strategy": "PALM", "mu": "0.5", "alpha": "0.1"}

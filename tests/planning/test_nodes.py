@@ -9,13 +9,14 @@ import pytest
 from builders import NOW, RUNNING, SETTINGS, UID, World, make_portfolio, portfolio_body, request_of
 from palm.contract import Execution, TrainingRequest
 from palm.exit_codes import NOT_RETRIED
-from palm_operator import job_kinds, manifests, names
-from palm_operator.endings import most_telling
-from palm_operator.job_pods import Ending, JobPod
-from palm_operator.job_sets import job_set
-from palm_operator.job_standing import Surroundings, stand
+from palm_operator import names
+from palm_operator.jobs import job_kinds, manifests
+from palm_operator.jobs.endings import most_telling
+from palm_operator.jobs.job_pods import Ending, JobPod
+from palm_operator.jobs.job_sets import job_set
+from palm_operator.jobs.job_standing import Surroundings, stand
+from palm_operator.jobs.observed_job_sets import by_set, child, of_kind, pods_of_sets, with_children
 from palm_operator.names import ANNOTATION_SUSPENDED, Step
-from palm_operator.observed_job_sets import by_set, child, of_kind, pods_of_sets, with_children
 from palm_operator.refusals import NO_JOB_SETS, refusal
 from palm_operator.times import stamp
 

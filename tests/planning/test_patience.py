@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from palm_operator.handlers import kopf_settings
+from palm_operator.running.handlers import kopf_settings
 
 
 def test_watches_wait_for_the_api_server_without_end_and_come_back_within_seconds():

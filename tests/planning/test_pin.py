@@ -10,7 +10,7 @@ from palm.errors import InvalidResult
 from palm.route_table import parse_route_table
 from palm.schema import sha256_of
 from palm_operator import names
-from palm_operator.manifest_file import parsed_manifest, pinned_manifest
+from palm_operator.deciding.manifest_file import parsed_manifest, pinned_manifest
 
 SEED = {"seed": 7, "parallelism": 9}
 

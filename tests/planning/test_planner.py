@@ -13,11 +13,11 @@ from builders import SETTINGS, World, make_result, portfolio_body, request_of
 from palm.contract import EvaluationRequest
 from palm.objective import Normalization
 from palm.pruning import prune
-from palm_operator.api import parse_portfolio
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.calls.requests import training_utilities
 from palm_operator.names import Step
-from palm_operator.plan import unreadable
 from palm_operator.refusals import unreadable_said
-from palm_operator.requests import training_utilities
+from palm_operator.refusing import unreadable
 from palm_operator.storage_rules import StorageRules
 
 RANGES = [

@@ -4,8 +4,8 @@ import pytest
 
 from builders import World, portfolio_body
 from palm_operator import names
-from palm_operator.api import parse_portfolio
-from palm_operator.serving import as_it_runs, inference_service
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.serving.inference_services import as_it_runs, inference_service
 
 
 @pytest.fixture

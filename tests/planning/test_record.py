@@ -12,16 +12,17 @@ import records
 from builders import SETTINGS, World, portfolio_body
 from palm import artifacts
 from palm.schema import sha256_of
-from palm_operator.api import parse_portfolio
-from palm_operator.asking import Asker
-from palm_operator.executor import Executor
-from palm_operator.observer import Cache
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.calls.requests import storage_location
 from palm_operator.plan import Plan
-from palm_operator.reconciler import Reconciler
-from palm_operator.record import Recorded, entry_bytes, parsed_entry
-from palm_operator.record_news import deletion
-from palm_operator.records import Records, whole_record
-from palm_operator.requests import storage_location
+from palm_operator.record.chain import Recorded
+from palm_operator.record.events import entry_bytes, parsed_entry
+from palm_operator.record.news import deletion
+from palm_operator.running.asking import Asker
+from palm_operator.running.executor import Executor
+from palm_operator.running.observer import Cache
+from palm_operator.running.reconciler import Reconciler
+from palm_operator.running.records import Records, whole_record
 from palm_store import InMemoryStore
 
 FOLDER = artifacts.record_folder("ml", "assistant")
@@ -142,7 +143,7 @@ def test_whoever_is_killed_after_an_entry_was_written_records_nothing_twice(afte
 
 def test_many_events_are_divided_among_entries_and_none_is_lost(monkeypatch):
     whole = settled(World(body=portfolio_body()))
-    monkeypatch.setattr("palm_operator.record_news.EVENTS_LIMIT", 2)
+    monkeypatch.setattr("palm_operator.record.news.EVENTS_LIMIT", 2)
     made = World(body=portfolio_body())
     for _ in range(3):
         settled(made)

@@ -13,15 +13,15 @@ from builders import NOW, World, portfolio_body
 from palm import artifacts
 from palm.contract import StorageLocation
 from palm.errors import InvalidResult, StoreUnavailable
-from palm_operator import retention
-from palm_operator.api import parse_portfolio
-from palm_operator.evidence import MAX_BYTES
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.calls.evidence import MAX_BYTES
+from palm_operator.calls.reading import Found
+from palm_operator.calls.uses import Uses, uses_of
+from palm_operator.life import retention
+from palm_operator.life.purging import digests_in
 from palm_operator.names import FINALIZER
-from palm_operator.observer import Cache
-from palm_operator.purger import Purger, UseUnknown
-from palm_operator.purging import digests_in
-from palm_operator.reading import Found
-from palm_operator.uses import Uses, uses_of
+from palm_operator.running.observer import Cache
+from palm_operator.running.purger import Purger, UseUnknown
 from palm_store import InMemoryStore
 
 LOCATION = StorageLocation(bucket="palm", prefix="runs")

@@ -8,7 +8,7 @@ import pytest
 from builders import World, portfolio_body
 from palm.route_table import parse_route_table
 from palm_operator import names
-from palm_operator.rollout import LEAVING
+from palm_operator.serving.rollout import LEAVING
 from palm_operator.times import duration, parsed, remaining, stamp
 
 

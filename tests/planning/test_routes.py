@@ -10,8 +10,8 @@ from palm.route_table import parse_route_table, sha256_of
 from palm.routing import objectives, ranking
 from palm.usage import best_policy
 from palm_operator import names
-from palm_operator.decision import decide
-from palm_operator.observed import contains
+from palm_operator.deciding.decision import decide
+from palm_operator.objects import contains
 
 
 def published(**spec) -> World:

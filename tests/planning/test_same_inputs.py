@@ -8,8 +8,8 @@ import pytest
 from builders import World, make_portfolio, make_result, portfolio_body, request_of
 from palm import artifacts
 from palm.contract import PolicyResult
-from palm_operator.record import OracleCall, parsed_entry
-from palm_operator.same_inputs import Named, unequal_inputs
+from palm_operator.calls.same_inputs import Named, unequal_inputs
+from palm_operator.record.events import OracleCall, parsed_entry
 
 MODELS = [
     {"name": "steps", "verifiable": {"type": "ArithmeticSteps"}},

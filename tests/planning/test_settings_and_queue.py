@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from palm_operator.health import Health
-from palm_operator.queue import WorkQueue
+from palm_operator.running.health import Health
+from palm_operator.running.queue import WorkQueue
 from palm_operator.settings import settings_from
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from builders import SETTINGS, World, portfolio_body
 from palm_operator import names
-from palm_operator.api import parse_portfolio
-from palm_operator.plan import Refused, check
-from palm_operator.shared import shared_name, shared_server
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.refusing import Refused, check
+from palm_operator.serving.shared import shared_name, shared_server
 
 
 def world(**more) -> World:

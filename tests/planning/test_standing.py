@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from palm_operator import names
-from palm_operator.observed import service_url
-from palm_operator.server_pods import ServerPod, server_pod
-from palm_operator.standing import Answer, question, standing
+from palm_operator.serving.observed_services import service_url
+from palm_operator.serving.server_pods import ServerPod, server_pod
+from palm_operator.serving.standing import Answer, question, standing
 
 URL = "http://a-w0-predictor.ml.svc.cluster.local"
 READY: dict[str, Any] = {

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from builders import NOW, SETTINGS, World
-from palm_operator.plan import troubled
-from palm_operator.status import Said, conditions, number
+from palm_operator.refusing import troubled
+from palm_operator.said.status import Said, conditions, number
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import NOW, World, observed_in, portfolio_body, request_of
-from palm_operator import observed as seen
-from palm_operator.api import parse_portfolio
+from palm_operator.api.portfolio import parse_portfolio
+from palm_operator.jobs import observed_jobs as seen
+from palm_operator.life.pausing import is_paused, paused
 from palm_operator.names import ANNOTATION_PAUSED, ANNOTATION_SUSPENDED
-from palm_operator.pausing import is_paused, paused
-from palm_operator.plan import troubled
+from palm_operator.refusing import troubled
 
 RANGE = {"min": "0", "max": "9"}
 RANGES = [

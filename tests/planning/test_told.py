@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from builders import NOW, World, portfolio_body
-from palm_operator.cluster import ClusterUnavailable
-from palm_operator.plan import troubled
-from palm_operator.recorder import Recorder
 from palm_operator.refusals import Refusal
-from palm_operator.status import Event
+from palm_operator.refusing import troubled
+from palm_operator.running.api_server import ClusterUnavailable
+from palm_operator.running.recorder import Recorder
+from palm_operator.said.status import Event
 
 BODY = {"metadata": {"name": "assistant", "namespace": "ml", "uid": "u"}}
 

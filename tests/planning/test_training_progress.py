@@ -10,10 +10,10 @@ from builders import NOW, SETTINGS, World, portfolio_body
 from palm.artifacts import training_progress
 from palm.contract import StorageLocation
 from palm.training_progress import TrainingProgress
+from palm_operator.jobs.observed_jobs import Job
 from palm_operator.names import Step
-from palm_operator.observed import Job
 from palm_operator.planner import plan
-from palm_operator.training_progress import TrainingObserver
+from palm_operator.running.training_progress import TrainingObserver
 from palm_store import InMemoryStore
 
 DIGEST = "a" * 32

@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 
 from builders import NOW, UID, World, make_portfolio, portfolio_body
-from palm_operator.job_pods import Hindrance, JobPod, job_pod
-from palm_operator.job_standing import Surroundings, refused_pods, stand, with_deadlines
+from palm_operator.jobs.job_pods import Hindrance, JobPod, job_pod
+from palm_operator.jobs.job_standing import Surroundings, refused_pods, stand, with_deadlines
+from palm_operator.jobs.observed_jobs import job
+from palm_operator.jobs.queue_standing import hindrance
 from palm_operator.names import ANNOTATION_RESUMED
-from palm_operator.observed import Observed, job
-from palm_operator.queue_standing import hindrance
+from palm_operator.observed import Observed
 from palm_operator.refusals import Refusal, refusal
 from palm_operator.times import stamp
 

@@ -12,7 +12,7 @@ import pytest
 
 from palm.contract import ModelReward, RewardFunction
 from palm.presets import PRESETS, PresetName
-from palm_operator.api_rewards import RewardModel
+from palm_operator.api.rewards import RewardModel
 from palm_rewards import Responses, reward_functions
 from reward_models import (
     distilbert_classifier,

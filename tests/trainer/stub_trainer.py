@@ -6,6 +6,7 @@ from typing import Any
 
 import palm_trainer.__main__ as trainer
 from palm_store import ResultStore
+from palm_store.provenance import contents
 from palm_trainer.checkpoints import Checkpoints
 from palm_trainer.workplace import Trained, Workplace
 
@@ -16,7 +17,9 @@ def train(
     request: Any, place: Workplace, machine: Any, prompts: Any, scorers: Any, store: ResultStore
 ) -> Trained:
     """Go on from the last checkpoint; the model is what all steps wrote, in order."""
-    checkpoints = Checkpoints(store, request.policy_digest, layout="stub")
+    made = place.inputs()
+    assert made is not None
+    checkpoints = Checkpoints(store, request.policy_digest, layout="stub", inputs=contents(made))
     found = checkpoints.restore(place.restored)
     text, done = "", 0
     if found is not None:

@@ -8,6 +8,7 @@ import pytest
 from palm.artifacts import checkpoints, training_progress, training_record
 from palm.errors import StoreUnavailable
 from palm_store import InMemoryStore
+from palm_store.job import InvalidRequest
 from palm_trainer.checkpoints import Checkpoints, common, new_name, remove_leftovers
 from palm_trainer.machines import Machine
 from palm_trainer.parts import Parts
@@ -83,6 +84,29 @@ def test_a_new_checkpoint_removes_the_earlier_ones(tmp_path: Path) -> None:
     for step in (1, 2):
         of(store).write(folder(tmp_path / str(step), "x"), step=step, seconds=1.0)
     assert {name.split("-")[0] for name in store.list(checkpoints(DIGEST))} == {"00000002"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [
+        ({"prompts s3://b/p": "1" * 64}, {"prompts s3://b/p": "1" * 64}, False),
+        ({"prompts s3://b/p": "1" * 64}, {"prompts s3://b/p": "2" * 64}, True),
+        ({}, {"prompts s3://b/p": "2" * 64}, False),  # an earlier image's
+    ],
+)
+def test_no_training_goes_on_with_another_content(
+    tmp_path: Path, before: dict[str, str], now: dict[str, str], refused: bool
+) -> None:
+    store = InMemoryStore()
+    written = Checkpoints(store, DIGEST, layout=LAYOUT, inputs=before)
+    written.write(folder(tmp_path / "7", "x"), step=7, seconds=1.0)
+    made = Checkpoints(store, DIGEST, layout=LAYOUT, inputs=now)
+    if not refused:
+        assert made.restore(tmp_path / "restored") is not None
+        return
+    message = "prompts s3://b/p changed during the training: its SHA-256 is 222222222222… and was"
+    with pytest.raises(InvalidRequest, match=message):
+        made.restore(tmp_path / "restored")
 
 
 def test_without_a_marker_there_is_no_checkpoint(tmp_path: Path) -> None:

@@ -119,6 +119,26 @@ def test_an_upload_that_stays_broken_leaves_no_policy_and_loses_no_step(
     assert is_trained(store)
 
 
+def test_a_policy_is_never_made_of_two_contents_of_one_input(
+    cluster: Any, storage: StorageLocation, store: S3Store, proxy: FlakyS3
+) -> None:
+    proxy.rule = lambda method, path: "500" if path.endswith("model.safetensors") else "pass"
+    request = training_request(storage)
+    code, output, _ = COMMAND.ended(cluster, behind(proxy, request))
+    assert (code, "step 2" in output) == (ExitCode.UNAVAILABLE, True)
+    former = store.read("toy/prompts.jsonl", max_bytes=10**7)
+    assert former is not None
+    store.write("toy/prompts.jsonl", former[: former.rindex(b"{")])
+    code, output, errors = COMMAND.ended(cluster, request)
+    assert code == ExitCode.INVALID_REQUEST
+    assert f"the prompts {request.prompts.uri} changed during the training" in errors
+    assert not is_trained(store)
+    store.write("toy/prompts.jsonl", former)
+    code, output, errors = COMMAND.ended(cluster, request)
+    assert (code, "step " in output) == (0, False), errors
+    assert is_trained(store)
+
+
 def test_a_policy_says_from_what_it_was_trained(
     cluster: Any, storage: StorageLocation, store: S3Store
 ) -> None:

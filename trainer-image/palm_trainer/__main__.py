@@ -6,6 +6,7 @@ ends. Credentials come from boto3's chain. Its exit codes are those of ``palm.ex
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from palm.artifacts import PROVENANCE_FILE, model_folder, training_record, uri
 from palm.contract import TrainingRecord, TrainingRequest
 from palm.errors import StoreUnavailable
+from palm.evaluations import MadeFrom
 from palm_rewards import RewardScorer, needs_answer, reward_functions
 from palm_store import ResultStore, S3Store
 from palm_store.job import (
@@ -56,10 +58,11 @@ def _run() -> None:
     with tempfile.TemporaryDirectory(prefix="palm-trainer-") as folder:
         place = Workplace(Path(folder))
         prompts, scorers = _prepared(request, place)
+        place.put_inputs(_inputs(request, place, prompts))
         with sigterm_noted(place.stop):
             trained = _trained(request, place, machine, prompts, scorers, store)
             if trained.finished and machine.is_first:  # committed, whatever the signal wants
-                _note_inputs(request, place, prompts)
+                shutil.copy(place.folder / PROVENANCE_FILE, place.model)
                 _commit(store, _record(request, trained, place.model), place.model)
         if not trained.finished:
             raise Interrupted(
@@ -162,17 +165,16 @@ def _rollout_server(
         server.wait()
 
 
-def _note_inputs(request: TrainingRequest, place: Workplace, prompts: list[Prompt]) -> None:
-    """Say beside the model's files from what they were trained."""
+def _inputs(request: TrainingRequest, place: Workplace, prompts: list[Prompt]) -> MadeFrom:
+    """Return from what the policy is trained: the contents that were downloaded."""
     folder = reward_model_folders(place.reward_models, request.storage)
     models = [item.model for item in request.rewards if item.model is not None]
     sources = {model.uri: folder_source(model.uri, folder(model)) for model in models}
-    made = made_from(
+    return made_from(
         base_model=folder_source(request.base_model, place.base),
         prompts=prompts_source(request.prompts.uri, prompts),
         rewards=reward_sources(request.rewards, sources),
     )
-    (place.model / PROVENANCE_FILE).write_text(made.model_dump_json(by_alias=True))
 
 
 def _record(request: TrainingRequest, trained: Trained, folder: Path) -> TrainingRecord:

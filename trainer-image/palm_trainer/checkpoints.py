@@ -6,7 +6,7 @@ own, so that two Pods that train the same policy never mix their files.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from palm.artifacts import CHECKPOINTS, checkpoint_marker, checkpoints, training
 from palm.errors import InvalidResult
 from palm.training_progress import Checkpoint, TrainingProgress
 from palm_store import ResultStore, file_sha256
+from palm_store.job import InvalidRequest
 from palm_store.store import local_files
 from palm_trainer.machines import Machine
 from palm_trainer.parts import Parts
@@ -30,6 +31,13 @@ _MARKER = "complete.json"
 class Checkpoints:
     """The checkpoints of one policy's training.
 
+    Args:
+        store: Where they are.
+        policy_digest: Of the policy that is trained.
+        layout: How the training is spread over processes.
+        inputs: What the training reads -> SHA-256 of what is there now.
+        machine: Which of the training's nodes this is.
+
     Attributes:
         last: Step of the last complete checkpoint that this process wrote or found.
     """
@@ -40,8 +48,10 @@ class Checkpoints:
         policy_digest: str,
         *,
         layout: str,
+        inputs: Mapping[str, str] | None = None,
         machine: Machine | None = None,
     ) -> None:
+        self._inputs = dict(inputs or {})
         self._store, self._digest, self._layout = store, policy_digest, layout
         self._machine = machine or Machine()
         self._parts = Parts(store, policy_digest, self._machine)
@@ -71,6 +81,7 @@ class Checkpoints:
             policy_digest=self._digest,
             step=step,
             files=files | self._parts.of_others(name),
+            inputs=self._inputs,
             layout=self._layout,
             seconds=seconds,
             written=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -89,6 +100,7 @@ class Checkpoints:
 
         Raises:
             StoreUnavailable: S3 does not answer: beginning again would throw away what is there.
+            InvalidRequest: An input is not what it was when the checkpoint was made.
         """
         for name in sorted(self._names(), reverse=True):
             marker = self._marker(name)
@@ -101,6 +113,7 @@ class Checkpoints:
                     flush=True,
                 )
                 continue
+            self._check_inputs(marker)
             folder = target / name
             if problem := self._downloaded(name, marker, folder):
                 print(f"checkpoint of step {marker.step} is not used: {problem}", flush=True)
@@ -130,6 +143,19 @@ class Checkpoints:
             return None
         is_ours = marker is not None and marker.policy_digest == self._digest
         return marker if is_ours else None
+
+    def _check_inputs(self, marker: Checkpoint) -> None:
+        """Raise InvalidRequest where a policy would be made of two contents of one input."""
+        for what, sha256 in marker.inputs.items():
+            now_there = self._inputs.get(what, sha256)
+            if now_there != sha256:
+                raise InvalidRequest(
+                    f"the {what} changed during the training: its SHA-256 is {now_there[:12]}… and "
+                    f"was {sha256[:12]}… when the checkpoint of step {marker.step} was made. Put "
+                    "the former content back to go on from there, or give the new content a URI "
+                    f"of its own; {checkpoints(self._digest)}/ below the storage prefix may be "
+                    "deleted to begin again"
+                )
 
     def _downloaded(self, name: str, marker: Checkpoint, folder: Path) -> str:
         """Download the files; return what is wrong with them, nothing where they are whole."""

@@ -17,6 +17,7 @@ from palm_rewards import RewardScorer
 from palm_store import ResultStore
 from palm_store.job import InvalidData
 from palm_store.prompts import Prompt
+from palm_store.provenance import contents
 from palm_trainer.agreement import is_first_here, of_all
 from palm_trainer.arguments import (
     Hardware,
@@ -71,6 +72,7 @@ def train(
     Raises:
         ValueError: The settings do not fit together.
         InvalidData: A prompt leaves the model no room for a response.
+        InvalidRequest: An input is not what it was when the checkpoint was made.
         InvalidResult: A reward or a gradient is not finite.
         StoreUnavailable: A checkpoint that is there cannot be read, or the last one not written.
     """
@@ -81,7 +83,14 @@ def train(
     )
     _check_lengths(request, place, tokenizer, [prompts[index] for index in sorted(set(order))])
     layout = _layout(request, hardware)
-    checkpoints = Checkpoints(store, request.policy_digest, layout=layout, machine=machine)
+    made = place.inputs()
+    checkpoints = Checkpoints(
+        store,
+        request.policy_digest,
+        layout=layout,
+        inputs=contents(made) if made else None,
+        machine=machine,
+    )
     restored = _restored(checkpoints, place.restored)
     saving = Saving(
         checkpoints,

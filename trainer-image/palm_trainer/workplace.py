@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from palm.artifacts import PROVENANCE_FILE
 from palm.contract import TrainingRequest
+from palm.evaluations import MadeFrom
 from palm.exit_codes import ExitCode
 from palm_store.prompts import Prompt
 from palm_trainer.stopping import StopRequest
@@ -65,6 +67,15 @@ class Workplace:
     def stop(self) -> StopRequest:
         """Return where the end is asked for."""
         return StopRequest(self.folder / "stop")
+
+    def put_inputs(self, made: MadeFrom) -> None:
+        """Write from what the policy is made."""
+        (self.folder / PROVENANCE_FILE).write_text(made.model_dump_json(by_alias=True))
+
+    def inputs(self) -> MadeFrom | None:
+        """Return from what the policy is made; None where nobody said."""
+        path = self.folder / PROVENANCE_FILE
+        return MadeFrom.model_validate_json(path.read_text()) if path.exists() else None
 
     def put_request(self, request: TrainingRequest, prompts: list[Prompt]) -> None:
         """Write what the processes of a launch are to do."""

@@ -1,0 +1,1 @@
+"""The portfolio of policies: which survive, what is guaranteed, and the manifest of it. Pure."""

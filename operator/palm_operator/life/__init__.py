@@ -1,0 +1,1 @@
+"""What a Portfolio's whole life asks for: suspension, pause, deletion and its purge. Pure."""

@@ -1,0 +1,1 @@
+"""What people are told: conditions, Events, and the sentences in them. Pure."""
