@@ -119,8 +119,10 @@ def _trained(
 ) -> Trained:
     print("loading libraries and model", flush=True)
     # Only now: what is wrong with a request should not take ten seconds of imports to say.
+    from palm_rewards.base_model import check_base_model
     from palm_trainer.training import present_hardware, train
 
+    check_base_model(request.base_model, place.base)
     has_gpu = present_hardware().cuda
     rollouts = launch.chosen_rollouts(
         request.execution, has_vllm=launch.installed("vllm"), has_gpu=has_gpu

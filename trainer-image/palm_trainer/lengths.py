@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from palm_rewards.base_model import chat_text
 from palm_store.prompts import Prompt
 
 _BATCH = 1024
@@ -16,15 +17,16 @@ def too_long(prompts: Sequence[Prompt], tokenizer: Any, *, room: int | None, res
         tokenizer: The policy's.
         room: Positions of the model; None where its configuration does not say.
         response: The longest response in tokens.
+
+    Raises:
+        InvalidData: A chat cannot be written by the model's chat template.
     """
-    if room is None:
-        return ""
     for start in range(0, len(prompts), _BATCH):
         part = prompts[start : start + _BATCH]
-        texts = [_text(tokenizer, item.prompt) for item in part]
+        texts = [_text(tokenizer, item) for item in part]
         counts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
         for item, count in zip(part, counts, strict=True):
-            if count + response > room:
+            if room is not None and count + response > room:
                 return (
                     f"{item.place} has {count} tokens; with responses of up to {response} "
                     f"(maxCompletionTokens) the model's {room} positions do not suffice"
@@ -32,8 +34,5 @@ def too_long(prompts: Sequence[Prompt], tokenizer: Any, *, room: int | None, res
     return ""
 
 
-def _text(tokenizer: Any, prompt: Any) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    text: str = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-    return text
+def _text(tokenizer: Any, item: Prompt) -> str:
+    return item.prompt if isinstance(item.prompt, str) else chat_text(tokenizer, item)
