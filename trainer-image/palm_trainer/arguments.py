@@ -1,9 +1,10 @@
 """From a request to the arguments of TRL's trainers. Pure.
 
-With the defaults, the loss is the gradient of J_w(π) = E[w·r] - β·KL(π || π_ref) up to one
-constant factor, which Adam ignores: ``dr_grpo`` sums over tokens without dividing by a response's
-length, and no advantage is divided by a standard deviation. TRL's own default divides by each
-group's, whose fixed point is not the maximum of J_w. RLOO has the KL in the reward.
+J_w(π) = E[w·r] - β·KL(π || π_ref) is what policies are judged by. RLOO, with the KL in the reward,
+has its gradient. GRPO's defaults come near: ``dr_grpo`` sums over tokens without dividing by a
+response's length, and no advantage is divided by a standard deviation, as TRL's own default does.
+Two things differ: the KL of a token is not charged to the tokens before it, and the group's mean
+has the response in it, which shrinks the reward's part by (G - 1)/G.
 """
 
 from dataclasses import dataclass
