@@ -7,6 +7,7 @@ from jinja2 import TemplateError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from palm_rewards.score_head import check_shapes
 from palm_store.job import InvalidData, InvalidRequest
 from palm_store.prompts import Prompt
 
@@ -47,8 +48,7 @@ def _problem(folder: Path) -> str:
     )
     if missing := sorted(loading["missing_keys"]):
         return f"its files lack {missing[0]} and {len(missing) - 1} more weights"
-    if mismatched := sorted(map(str, loading["mismatched_keys"])):
-        return f"a weight is not of the shape that config.json says: {mismatched[0]}"
+    check_shapes(loading)
     return ""
 
 
