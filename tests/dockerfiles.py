@@ -43,10 +43,17 @@ def stages(dockerfile: str) -> list[list[Instruction]]:
     return found
 
 
-def built(dockerfile: str, folder: Path, arguments: Mapping[str, str] | None = None) -> Path:
+def built(
+    dockerfile: str,
+    folder: Path,
+    arguments: Mapping[str, str] | None = None,
+    *,
+    resolve_only: bool = False,
+) -> Path:
     """Do a Dockerfile's build stage in an empty folder; return the environment it makes.
 
-    Only what its COPY lines name is there, and its own ``uv`` commands are run.
+    Only what its COPY lines name is there, and its own ``uv`` commands are run; with
+    ``resolve_only`` they find every package's version and install none.
     """
     source, environment = folder / "source", folder / "palm"
     source.mkdir(parents=True)
@@ -62,6 +69,8 @@ def built(dockerfile: str, folder: Path, arguments: Mapping[str, str] | None = N
                 _copy(ROOT / name, source / name)
         elif step.name == "RUN" and "pip install --no-cache-dir uv" not in step.text:
             command = step.text.replace(_TARGET, str(environment))
+            if resolve_only:
+                command = command.replace("uv pip install", "uv pip install --dry-run")
             subprocess.run(["sh", "-euc", command], cwd=source, env=variables, check=True)
     return environment
 

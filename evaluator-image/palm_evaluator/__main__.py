@@ -117,10 +117,13 @@ def chosen_engine(wanted: Literal["Auto", "vLLM", "Transformers"], *, mixes: boo
 def loaded_generator(request: EvaluationRequest, inputs: Inputs, *, engine: str) -> Generator:
     """Return the generator of the request's policy."""
     # Only the engine that is used: each takes seconds to import.
+    from palm_rewards.base_model import check_base_model
+
+    check_base_model(request.base_model, inputs.base)
+    longest = longest_sequence(request, inputs, spare=1 if engine == "vLLM" else 0)
     if engine == "vLLM":
         from palm_evaluator.with_vllm import VllmGenerator
 
-        longest = longest_sequence(request, inputs)
         return VllmGenerator.load(inputs.base, inputs.policy, request.adapter, longest=longest)
     from palm_evaluator.with_transformers import TransformersGenerator
 
@@ -132,24 +135,35 @@ def loaded_generator(request: EvaluationRequest, inputs: Inputs, *, engine: str)
     return TransformersGenerator.load(inputs.base, inputs.policy, request.adapter)
 
 
-def longest_sequence(request: EvaluationRequest, inputs: Inputs) -> int:
+def longest_sequence(request: EvaluationRequest, inputs: Inputs, *, spare: int = 0) -> int:
     """Return the most tokens that a prompt and its response can have.
+
+    Args:
+        request: The evaluation.
+        inputs: What it reads.
+        spare: Positions of the model that the engine keeps for itself.
 
     Raises:
         InvalidRequest: The base model cannot take as many.
+        InvalidData: A chat cannot be written by its chat template.
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    from palm_rewards.base_model import chat_text
+
     tokenizer: Any = AutoTokenizer.from_pretrained(inputs.base, trust_remote_code=False)
+    for item in inputs.prompts:
+        if not isinstance(item.prompt, str):
+            chat_text(tokenizer, item)
     lengths = [len(generation_ids(tokenizer, item.prompt)) for item in inputs.prompts]
     longest = max(lengths) + request.settings.max_completion_tokens
     config: Any = AutoConfig.from_pretrained(inputs.base, trust_remote_code=False)
     limit = getattr(config, "max_position_embeddings", None)
-    if limit is not None and longest >= limit:
+    if limit is not None and longest + spare > limit:
         raise InvalidRequest(
             f"prompt {lengths.index(max(lengths)) + 1} has {max(lengths)} tokens; with "
             f"maxCompletionTokens {request.settings.max_completion_tokens} that is more than the "
-            f"{limit - 1} that the base model can take"
+            f"{limit - spare} that the base model can take"
         )
     return longest
 

@@ -40,6 +40,7 @@ def engine_arguments(
         # A model's own generation_config may cut the distribution; π is the whole of it.
         "generation_config": "vllm",
         "trust_remote_code": False,
+        "load_format": "safetensors",  # never a pickle
         "max_num_batched_tokens": max(_TOKENS_PER_STEP, longest),
         "disable_log_stats": True,
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from palm.evaluations import ErrorUnits, Precision, PrecisionReached
 
-_LEAST = 2  # samples per prompt, to tell B from W
+_LEAST = 2  # prompts, and samples per prompt, to tell B from W
 
 
 def error_units(rewards: NDArray[np.float64], units: ErrorUnits) -> list[float | None]:
@@ -42,6 +42,10 @@ def samples_wanted(
         The present number where no more are to be drawn.
     """
     have, most = values.shape[2], wanted.max_samples_per_prompt
+    if values.shape[1] < _LEAST:
+        return have, _reached(
+            0.0, wanted, "Prompts"
+        )  # prompts differ, and one does not say how much
     counted = [(row / unit) for row, unit in zip(values, units, strict=True) if unit]
     error = max((_error(row) for row in counted), default=0.0)
     if error <= wanted.standard_error:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from palm.contract import ModelReward
 from palm_rewards.responses import Responses
-from palm_rewards.score_head import ScoreHeadModel
+from palm_rewards.score_head import ScoreHeadModel, check_shapes
 from palm_rewards.templates import batches, cut, first_of_pair, formatted, messages
 
 _TOKENS_AT_ONCE = {"cuda": 16_384, "cpu": 4_096}
@@ -49,7 +50,7 @@ class RewardModel:
                 padding_side="right",
             )
             _check(model, tokenizer, reward)
-        except (OSError, ValueError, KeyError, ImportError) as problem:
+        except (OSError, ValueError, KeyError, ImportError, SafetensorError) as problem:
             first = str(problem).strip().splitlines() or [type(problem).__name__]
             raise ValueError(f"reward model {reward.uri} cannot be loaded: {first[0]}") from None
         return cls(model.to(device).eval(), tokenizer, reward)
@@ -116,6 +117,7 @@ def _loaded(folder: Path, reward: ModelReward, dtype: torch.dtype) -> Any:
     arguments = {
         "dtype": dtype,
         "use_safetensors": True,
+        "ignore_mismatched_sizes": True,  # so that they are named
         "trust_remote_code": reward.trust_remote_code,
     }
     if reward.architecture == "ScoreHead":
@@ -126,6 +128,7 @@ def _loaded(folder: Path, reward: ModelReward, dtype: torch.dtype) -> Any:
     if missing := sorted(loading["missing_keys"]):
         # transformers would make them up, and every reward with them.
         raise ValueError(f"its files lack {missing[0]}: it is no sequence classifier")
+    check_shapes(loading)
     return model
 
 
@@ -135,6 +138,12 @@ def _check(model: Any, tokenizer: Any, reward: ModelReward) -> None:
         raise ValueError(
             f"labelIndex {reward.label_index} is out of range: the model has {labels} labels"
         )
+    if reward.activation == "Softmax" and labels == 1:
+        raise ValueError(
+            "Softmax of its only label is 1, whatever the response; use Sigmoid or None"
+        )
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ValueError("its files have no tokenizer")
     if reward.template == "Chat" and not tokenizer.chat_template:
         raise ValueError(
             "it has no chat template; use template Pair, Response or Format, or add one to its "

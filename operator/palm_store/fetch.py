@@ -79,7 +79,6 @@ def _download_repository(source: HuggingFaceUri, folder: Path, more: list[str]) 
     # Only where it is used: the operator's image has no huggingface_hub.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -105,5 +104,16 @@ def _download_repository(source: HuggingFaceUri, folder: Path, more: list[str]) 
         if problem.errno == errno.ENOSPC:
             raise
         raise StoreUnavailable(f"{where}: cannot be downloaded: {type(problem).__name__}") from None
-    except HfHubHTTPError as problem:
+    except http_errors() as problem:
         raise StoreUnavailable(f"{where}: {type(problem).__name__}") from None
+
+
+def http_errors() -> type[Exception]:
+    """Return what huggingface_hub raises of HTTP: answers that are errors, and no answer at all.
+
+    Its HTTP library has changed, and with it the class of a connection that cannot be made.
+    """
+    from huggingface_hub import errors
+
+    found: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+    return found

@@ -28,3 +28,4 @@ def test_a_long_sequence_still_fits_into_one_step() -> None:
     assert arguments["max_num_batched_tokens"] >= arguments["max_model_len"] == 5000
     assert arguments["generation_config"] == "vllm"  # the model's own may cut the distribution
     assert arguments["trust_remote_code"] is False
+    assert arguments["load_format"] == "safetensors"

@@ -130,3 +130,10 @@ def test_rounds_go_on_where_the_last_one_ended_and_are_put_together() -> None:
         assert following == first + count
     assert found.precision is not None
     assert found.precision.standard_error <= 0.05 or samples == 20
+
+
+def test_one_prompt_does_not_say_how_much_prompts_differ() -> None:
+    samples, reached = samples_wanted(
+        drawn(4, between=1.0, within=1.0, prompts=1), [1.0], wanted(0.05)
+    )
+    assert (samples, reached.obstacle) == (4, "Prompts")

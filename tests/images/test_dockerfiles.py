@@ -81,6 +81,22 @@ class TestDockerfile:
                 assert not re.search(r"TOKEN|PASSWORD|SECRET|_KEY", step.text)
 
 
+@pytest.mark.parametrize(
+    ("dockerfile", "arguments"),
+    [
+        ("trainer-image/Dockerfile", {}),
+        ("trainer-image/Dockerfile", {"ACCELERATORS": "deepspeed vllm<=0.31.0"}),
+        ("evaluator-image/Dockerfile", {}),
+        ("evaluator-image/Dockerfile", {"VLLM": ""}),
+    ],
+)
+def test_the_large_images_packages_go_together(
+    dockerfile: str, arguments: dict[str, str], tmp_path: Path
+) -> None:
+    """Their build steps, up to which versions are installed; `make images` installs them."""
+    built(dockerfile, tmp_path, arguments, resolve_only=True)
+
+
 def test_the_operators_image_is_what_its_dockerfile_makes_and_has_no_torch(tmp_path: Path) -> None:
     environment = built("operator/Dockerfile", tmp_path)
     python = environment / "bin" / "python"

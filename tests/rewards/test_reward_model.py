@@ -183,3 +183,51 @@ def test_a_model_that_comes_with_code_is_refused(folder: Path, tmp_path: Path) -
     (tmp_path / "coded" / "evil.py").write_text("raise SystemExit('the code was run')")
     with pytest.raises(ValueError, match=r"reward 'kindness': .*cannot be loaded"):
         scores(tmp_path / "coded")
+
+
+def copied(folder: Path, tmp_path: Path, *, labels_said: int, labels_there: int) -> Path:
+    """The model with a head of so many labels, and a configuration that says another number."""
+    import json
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    target = Path(shutil.copytree(folder, tmp_path / "copied"))
+    config = json.loads((target / "config.json").read_text())
+    labels = {str(number): f"L{number}" for number in range(labels_said)}
+    numbers = {label: int(number) for number, label in labels.items()}
+    config |= {"id2label": labels, "label2id": numbers}
+    (target / "config.json").write_text(json.dumps(config))
+    tensors = load_file(target / "model.safetensors")
+    for name in ("classifier.weight", "classifier.bias"):
+        tensors[name] = tensors[name][:labels_there].clone()
+    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+    return target
+
+
+def test_a_head_of_another_shape_is_named_and_not_made_up(folder: Path, tmp_path: Path) -> None:
+    broken = copied(folder, tmp_path, labels_said=3, labels_there=2)
+    with pytest.raises(ValueError, match=r"reward 'kindness': .*config.json says: .*classifier"):
+        scores(broken)
+
+
+def test_softmax_of_a_single_label_is_no_reward(folder: Path, tmp_path: Path) -> None:
+    single = copied(folder, tmp_path, labels_said=1, labels_there=1)
+    assert len(scores(single, activation="Sigmoid")) == 20
+    with pytest.raises(ValueError, match="Softmax of its only label is 1"):
+        scores(single, activation="Softmax")
+
+
+def test_a_file_that_was_cut_is_refused(folder: Path, tmp_path: Path) -> None:
+    broken = copied(folder, tmp_path, labels_said=2, labels_there=2)
+    file = broken / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"reward 'kindness': .*header"):
+        scores(broken)
+
+
+def test_a_model_without_its_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
+    broken = copied(folder, tmp_path, labels_said=2, labels_there=2)
+    (broken / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match=r"reward 'kindness': .*cannot be loaded"):
+        scores(broken)

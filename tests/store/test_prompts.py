@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from palm.contract import PromptSource, StorageLocation
-from palm.errors import InvalidResult
+from palm.errors import InvalidResult, StoreUnavailable
 from palm_store import S3Store
 from palm_store.job import InvalidData, fetched_prompts
 from palm_store.prompts import Columns, Prompt, check_answers, parsed_prompts, read_prompts
@@ -88,6 +88,9 @@ def test_parquet_is_read_by_what_it_is() -> None:
         ),
         (b'{"prompt": "a", "answer": [1]}', "line 1, 'answer' is a list; it must be a text or a"),
         (b'{"prompt": "a", "answer": true}', "line 1, 'answer' is a boolean"),
+        (b'{"prompt": "a", "answer": NaN}', "line 1, 'answer' is nan; it must be a text or"),
+        (b'{"prompt": "a", "answer": 1e999}', "line 1, 'answer' is inf"),
+        (CHAT + b'{"prompt": ' + b"1" * 5_000 + b"}", "line 2 has a number of more than 4,300"),
         (CHAT + b'{"prompt": "text"}', "line 1 is chat messages and line 2 is a text"),
         (CHAT + b'{"prompt": "caf\xe9"}', "line 2 is not UTF-8: byte 0xe9 at position 16"),
         (CHAT.decode().encode("utf-16"), "the file is UTF-16; it must be UTF-8"),
@@ -100,6 +103,7 @@ def test_parquet_is_read_by_what_it_is() -> None:
         (parquet(question=["a"]), "the file has no column 'prompt'; it has 'question'"),
         (parquet(prompt=["a", None]), "row 2, 'prompt' is null"),
         (parquet(prompt=["a"])[:-9], "the file is not Parquet"),
+        (parquet(prompt=["a", "b"], answer=[1.0, float("nan")]), "row 2, 'answer' is nan"),
     ],
 )
 def test_a_bad_file_is_refused_with_the_line(content: bytes, message: str) -> None:
@@ -120,6 +124,20 @@ def test_parquet_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyP
         parsed_prompts(parquet(prompt=[f"{i} " + "a" * 20_000 for i in range(10)]), None)
 
 
+def test_a_text_that_is_stored_once_counts_as_often_as_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = pa.array(["a" * 5_000] * 10)
+    for texts in (plain, plain.dictionary_encode()):
+        content = parquet(prompt=texts)
+        assert len(content) < 5_000
+        monkeypatch.setattr("palm_store.prompts.parquet.MAX_UNPACKED_BYTES", 60_000)
+        assert len(parsed_prompts(content, None)) == 10
+        monkeypatch.setattr("palm_store.prompts.parquet.MAX_UNPACKED_BYTES", 20_000)
+        with pytest.raises(ValueError, match=r"the prompts unpack to 2[05],"):
+            parsed_prompts(content, None)
+
+
 def test_a_reward_that_compares_needs_an_answer_in_every_line() -> None:
     prompts = parsed_prompts(CHAT + b'\n{"prompt": [{"role": "user", "content": "b"}]}' + b"\n", 9)
     check_answers(prompts, [])
@@ -134,6 +152,17 @@ def test_a_dataset_is_pinned_and_names_its_file() -> None:
     for wrong in ("hf://openai/gsm8k@e53f048", "hf://datasets/openai/gsm8k/main/train.parquet"):
         with pytest.raises(ValueError, match="is neither s3://bucket/key nor hf://datasets/"):
             dataset_uri(wrong)
+
+
+def test_a_dataset_whose_server_does_not_answer_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    prompts = PromptSource(uri="hf://datasets/org/name@main/train.jsonl")
+    with pytest.raises(StoreUnavailable, match="hf://datasets/org/name@main: ConnectError"):
+        read_prompts(prompts, StorageLocation(bucket="b"))
 
 
 def test_a_star_stands_for_part_of_a_name() -> None:

@@ -145,6 +145,13 @@ def test_vllm_samples_beside_the_training_or_on_its_own_gpus() -> None:
     assert arguments(GPU)["use_vllm"] is False
 
 
+def test_vllm_keeps_room_for_the_longest_sequence_that_there_is_not_for_the_models() -> None:
+    request = training_request(settings=training_settings())
+    hardware = Hardware(cuda=True, rollouts="vLLMColocate")
+    chosen = trainer_arguments(request, hardware, Path("folder"), longest=700)
+    assert chosen["vllm_max_model_length"] == 700
+
+
 def test_prompts_are_counted_with_their_repetitions() -> None:
     settings = training_settings(episodes=24, batch_size=8, completions_per_prompt=4)
     assert prompts_needed(settings) == 6

@@ -139,10 +139,24 @@ def test_accelerate_takes_the_configuration(path: Path) -> None:
 def test_the_server_samples_on_the_last_gpus(place: Workplace) -> None:
     execution = Execution(processes=3, rollouts="vLLMServer", rollout_gpus=1)
     assert launch.gpu_split(execution, ["0", "1", "2", "3"]) == (["0", "1", "2"], ["3"])
-    arguments = launch.server_command(execution, place)
+    arguments = launch.server_command(execution, place, longest=700)
     assert value(arguments, "--model") == str(place.base)
     assert value(arguments, "--host") == "127.0.0.1"
     assert value(arguments, "--tensor_parallel_size") == "1"
+    assert value(arguments, "--max_model_len") == "700"
+
+
+@pytest.mark.model
+def test_trl_takes_the_servers_command(place: Workplace) -> None:
+    from trl.scripts.vllm_serve import build_command, make_parser
+
+    execution = Execution(processes=3, rollouts="vLLMServer", rollout_gpus=2)
+    arguments = launch.server_command(execution, place, longest=700)[3:]
+    (parsed,) = make_parser().parse_args_into_dataclasses(arguments)
+    command = build_command(parsed)
+    assert str(place.base) in command
+    assert value(command, "--max-model-len") == "700"
+    assert value(command, "--tensor-parallel-size") == "2"
 
 
 def test_colocated_rollouts_leave_every_gpu_to_the_training() -> None:

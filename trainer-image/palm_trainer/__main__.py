@@ -119,8 +119,10 @@ def _trained(
 ) -> Trained:
     print("loading libraries and model", flush=True)
     # Only now: what is wrong with a request should not take ten seconds of imports to say.
-    from palm_trainer.training import present_hardware, train
+    from palm_rewards.base_model import check_base_model
+    from palm_trainer.training import longest_in, present_hardware, train
 
+    check_base_model(request.base_model, place.base)
     has_gpu = present_hardware().cuda
     rollouts = launch.chosen_rollouts(
         request.execution, has_vllm=launch.installed("vllm"), has_gpu=has_gpu
@@ -129,7 +131,8 @@ def _trained(
     request = request.model_copy(update={"execution": execution})
     if launch.is_launched(execution) or rollouts == "vLLMServer":
         place.put_request(request, prompts)
-        with _rollout_server(request, place, has_gpu=has_gpu) as environment:
+        longest = longest_in(request, place, prompts)
+        with _rollout_server(request, place, longest, has_gpu=has_gpu) as environment:
             command = launch.launch_command(execution, place, machine, has_gpu=has_gpu)
             return launch.launched(command, place, environment)
     hardware = present_hardware(1, rollouts)
@@ -138,7 +141,7 @@ def _trained(
 
 @contextmanager
 def _rollout_server(
-    request: TrainingRequest, place: Workplace, *, has_gpu: bool
+    request: TrainingRequest, place: Workplace, longest: int, *, has_gpu: bool
 ) -> Iterator[dict[str, str]]:
     """Run vLLM beside the training where it is wanted; yield the training's environment."""
     if not has_gpu:
@@ -154,7 +157,7 @@ def _rollout_server(
         yield environment
         return
     server = subprocess.Popen(
-        launch.server_command(request.execution, place),
+        launch.server_command(request.execution, place, longest=longest),
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(sampling)},
         start_new_session=True,
     )

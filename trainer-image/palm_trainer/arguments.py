@@ -1,9 +1,10 @@
 """From a request to the arguments of TRL's trainers. Pure.
 
-With the defaults, the loss is the gradient of J_w(π) = E[w·r] - β·KL(π || π_ref) up to one
-constant factor, which Adam ignores: ``dr_grpo`` sums over tokens without dividing by a response's
-length, and no advantage is divided by a standard deviation. TRL's own default divides by each
-group's, whose fixed point is not the maximum of J_w. RLOO has the KL in the reward.
+J_w(π) = E[w·r] - β·KL(π || π_ref) is what policies are judged by. RLOO, with the KL in the reward,
+has its gradient. GRPO's defaults come near: ``dr_grpo`` sums over tokens without dividing by a
+response's length, and no advantage is divided by a standard deviation, as TRL's own default does.
+Two things differ: the KL of a token is not charged to the tokens before it, and the group's mean
+has the response in it, which shrinks the reward's part by (G - 1)/G.
 """
 
 from dataclasses import dataclass
@@ -55,13 +56,16 @@ def prompts_needed(settings: TrainingSettings) -> int:
     return optimiser_steps(settings) * per_step
 
 
-def trainer_arguments(request: TrainingRequest, hardware: Hardware, folder: Path) -> dict[str, Any]:
+def trainer_arguments(
+    request: TrainingRequest, hardware: Hardware, folder: Path, *, longest: int | None = None
+) -> dict[str, Any]:
     """Return the keyword arguments of the algorithm's TRL configuration for one oracle call.
 
     Args:
         request: The oracle call.
         hardware: What it runs on.
         folder: Where the trainer may keep files of its own.
+        longest: The most tokens of a prompt with its response; None: as many as the model takes.
 
     Raises:
         ValueError: The settings do not fit together.
@@ -70,7 +74,7 @@ def trainer_arguments(request: TrainingRequest, hardware: Hardware, folder: Path
     return {
         **_common(request, hardware, folder),
         **algorithm(request.settings),
-        **_rollouts(hardware),
+        **_rollouts(hardware, longest),
     }
 
 
@@ -137,12 +141,14 @@ def _rloo(settings: TrainingSettings) -> dict[str, Any]:
     return {"normalize_advantages": settings.advantage_scale == "Batch"}
 
 
-def _rollouts(hardware: Hardware) -> dict[str, Any]:
+def _rollouts(hardware: Hardware, longest: int | None) -> dict[str, Any]:
     if hardware.rollouts == "vLLMColocate":
         return {
             "use_vllm": True,
             "vllm_mode": "colocate",
             "vllm_gpu_memory_utilization": _VLLM_SHARE,
+            # vLLM wants room for one sequence of the model's full length, which may be 131,072.
+            "vllm_max_model_length": longest,
             "vllm_enable_sleep_mode": True,
         }
     if hardware.rollouts == "vLLMServer":

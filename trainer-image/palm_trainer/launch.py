@@ -127,8 +127,14 @@ def _torch_nodes(machine: Machine) -> list[str]:
     ]
 
 
-def server_command(execution: Execution, place: Workplace) -> list[str]:
-    """Return the command of the vLLM server that samples on GPUs of its own."""
+def server_command(execution: Execution, place: Workplace, *, longest: int) -> list[str]:
+    """Return the command of the vLLM server that samples on GPUs of its own.
+
+    Args:
+        execution: How the training is run.
+        place: Where its base model lies.
+        longest: The most tokens of a prompt with its response.
+    """
     return [
         sys.executable,
         "-m",
@@ -141,6 +147,8 @@ def server_command(execution: Execution, place: Workplace) -> list[str]:
         str(VLLM_PORT),
         "--tensor_parallel_size",
         str(execution.rollout_gpus),
+        "--max_model_len",
+        str(longest),
     ]
 
 

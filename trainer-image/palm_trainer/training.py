@@ -27,7 +27,7 @@ from palm_trainer.arguments import (
     trainer_arguments,
 )
 from palm_trainer.checkpoints import Checkpoints, common
-from palm_trainer.lengths import too_long
+from palm_trainer.lengths import longest_sequence
 from palm_trainer.machines import Machine
 from palm_trainer.progress import Progress, ProgressObject
 from palm_trainer.rewards import training_rewards
@@ -76,12 +76,10 @@ def train(
         InvalidResult: A reward or a gradient is not finite.
         StoreUnavailable: A checkpoint that is there cannot be read, or the last one not written.
     """
-    arguments = trainer_arguments(request, hardware, place.trainer)
     tokenizer = AutoTokenizer.from_pretrained(place.base, padding_side="left")
-    order = prompt_order(
-        len(prompts), needed=prompts_needed(request.settings), seed=request.settings.seed
-    )
-    _check_lengths(request, place, tokenizer, [prompts[index] for index in sorted(set(order))])
+    order = _order(request, prompts)
+    longest = longest_in(request, place, prompts)
+    arguments = trainer_arguments(request, hardware, place.trainer, longest=longest)
     layout = _layout(request, hardware)
     made = place.inputs()
     checkpoints = Checkpoints(
@@ -130,15 +128,29 @@ def train(
     )
 
 
-def _check_lengths(
-    request: TrainingRequest, place: Workplace, tokenizer: Any, prompts: list[Prompt]
-) -> None:
-    room = getattr(AutoConfig.from_pretrained(place.base), "max_position_embeddings", None)
-    problem = too_long(
-        prompts, tokenizer, room=room, response=request.settings.max_completion_tokens
-    )
-    if problem:
-        raise InvalidData(f"{request.prompts.uri}: {problem}")
+def longest_in(request: TrainingRequest, place: Workplace, prompts: list[Prompt]) -> int:
+    """Return the most tokens that a prompt of this training and its response can have.
+
+    Raises:
+        InvalidData: A prompt cannot be used with this model; names its line.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(place.base)
+    config = AutoConfig.from_pretrained(place.base, trust_remote_code=False)
+    used = [prompts[index] for index in sorted(set(_order(request, prompts)))]
+    try:
+        return longest_sequence(
+            used,
+            tokenizer,
+            room=getattr(config, "max_position_embeddings", None),
+            response=request.settings.max_completion_tokens,
+        )
+    except InvalidData as problem:
+        raise InvalidData(f"{request.prompts.uri}: {problem}") from None
+
+
+def _order(request: TrainingRequest, prompts: list[Prompt]) -> list[int]:
+    settings = request.settings
+    return prompt_order(len(prompts), needed=prompts_needed(settings), seed=settings.seed)
 
 
 def _layout(request: TrainingRequest, hardware: Hardware) -> str:

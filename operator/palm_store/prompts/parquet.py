@@ -12,7 +12,7 @@ from palm_store.prompts.rows import Columns
 MAX_UNPACKED_BYTES = 1024 * 1024 * 1024
 """A small file may hold much more than it seems to."""
 
-_BATCH = 1024
+_BATCH = 128
 
 
 def parquet_rows(content: bytes, columns: Columns) -> Iterator[tuple[str, Any]]:
@@ -31,11 +31,14 @@ def parquet_rows(content: bytes, columns: Columns) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"the file has no column {columns.prompt!r}; it has {shown}")
     wanted = [name for name in (columns.prompt, columns.answer) if name in names]
     _check_size(file, wanted)
-    number = 0
+    number = size = 0
     try:
         for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
             for row in batch.to_pylist():
                 number += 1
+                # A text that is repeated is stored once: the file's own sum does not say it.
+                size += _size(row)
+                _check_unpacked(size)
                 yield f"row {number}", row
     except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:
         raise ValueError(f"row {number + 1} cannot be read: {_first_line(problem)}") from None
@@ -50,9 +53,21 @@ def _check_size(file: pq.ParquetFile, wanted: list[str]) -> None:
             for chunk in chunks
             if chunk.path_in_schema.split(".")[0] in wanted
         )
+    _check_unpacked(size)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 1
+
+
+def _check_unpacked(size: int) -> None:
     if size > MAX_UNPACKED_BYTES:
         raise ValueError(
-            f"the prompts unpack to {size:,} bytes; at most {MAX_UNPACKED_BYTES:,} are read"
+            f"the prompts unpack to {size:,} bytes or more; at most {MAX_UNPACKED_BYTES:,} are read"
         )
 
 

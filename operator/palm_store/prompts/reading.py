@@ -89,6 +89,8 @@ def _json(line: bytes, place: str) -> Any:
         ) from None
     except json.JSONDecodeError as problem:
         raise ValueError(f"{place} is not JSON: {problem.msg} at column {problem.colno}") from None
+    except ValueError:  # Python reads no longer integers
+        raise ValueError(f"{place} has a number of more than 4,300 digits") from None
     except RecursionError:
         raise ValueError(f"{place} is nested too deeply") from None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 ROLES = ("system", "user", "assistant")
@@ -109,6 +110,9 @@ def _answer(value: Any, place: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"{place} is {_kind(value)}; it must be a text or a number")
+    if isinstance(value, float) and not isfinite(value):
+        # What pandas writes where there is none: it would be compared with as the text "nan".
+        raise ValueError(f"{place} is {value}; it must be a text or a finite number")
     return _text(str(value), place)
 
 

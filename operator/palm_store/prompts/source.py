@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from palm.contract import PromptSource, StorageLocation
 from palm.errors import InvalidResult, StoreUnavailable
-from palm_store.fetch import S3Uri, parsed, s3_bucket
+from palm_store.fetch import S3Uri, http_errors, parsed, s3_bucket
 from palm_store.prompts.reading import MAX_PROMPTS_BYTES, checked, parsed_prompts
 from palm_store.prompts.rows import Columns, Prompt
 
@@ -98,7 +98,6 @@ def _dataset_files(source: DatasetUri) -> Iterator[tuple[str, bytes]]:
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -125,7 +124,7 @@ def _dataset_files(source: DatasetUri) -> Iterator[tuple[str, bytes]]:
         raise StoreUnavailable(f"{where}: {type(problem).__name__}") from None
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as problem:
         raise InvalidResult(f"{where}: {type(problem).__name__}") from None
-    except (HfHubHTTPError, ConnectionError) as problem:
+    except (http_errors(), ConnectionError) as problem:
         raise StoreUnavailable(f"{where}: {type(problem).__name__}") from None
 
 
