@@ -216,6 +216,8 @@ class World:
     refusals: dict[str, str] = field(default_factory=dict)
     job_refusals: dict[str, Refusal] = field(default_factory=dict)
     """Jobs that the API server does not take, by name."""
+    elsewhere: int = 0
+    """Policies of other Portfolios."""
     around: Surroundings = field(default_factory=Surroundings)
     """Pods, Workloads and Events that tell of Jobs."""
     now: datetime = NOW
@@ -239,6 +241,7 @@ class World:
             job_refusals=self.job_refusals,
             routes=self.routes,
             workloads=self.seen_workloads,
+            elsewhere=self.elsewhere,
         )
 
     @property

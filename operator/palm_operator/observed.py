@@ -37,6 +37,8 @@ class Observed:
         routes: The ConfigMap that has the name of the route table.
         workloads: What Kueue has of the Jobs; None where it is not there, or was not asked.
         record: What the record in S3 says; None where it was not read.
+        elsewhere: How many policies other Portfolios publish or are about to; 0 where nobody counts
+            them.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -51,6 +53,7 @@ class Observed:
     routes: Mapping[str, Any] | None = None
     workloads: tuple[Workload, ...] | None = None
     record: Recorded | None = None
+    elsewhere: int = 0
 
     def jobs_of(self, step: Step, digest: str) -> list[Job]:
         """Return our Jobs that make one thing, by attempt."""

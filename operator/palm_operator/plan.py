@@ -35,6 +35,8 @@ class Plan:
     discards: tuple[str, ...] = ()
     """Keys of objects in S3 that are not valid and are about to be made again."""
     events: tuple[Event, ...] = ()
+    share: int = 0
+    """How many policies the Portfolio publishes, or is about to."""
     again_in: float | None = None
     """Seconds after which something is due by the clock alone; None: nothing is."""
 

@@ -75,7 +75,7 @@ def _next(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: 
         return _train_and_evaluate(portfolio, asked, observed, settings, now=now)
     if not work.fine_tuned:
         return _prune_and_publish(portfolio, asked, observed, settings, now=now)
-    mixed = mixing.mixed_cover(portfolio, asked, observed, allowance(portfolio, settings))
+    mixed = mixing.mixed_cover(portfolio, asked, observed, allowance(portfolio, settings, observed))
     step = _prune_and_publish if mixed.is_ready else _train_and_evaluate
     return step(portfolio, mixed.retraining, observed, settings, mixed=mixed, now=now)
 
@@ -114,7 +114,7 @@ def _train_and_evaluate(
     after = tuple(
         replace(t, state=State.RUNNING, job=None) if t.name in begun else t for t in tasks
     )
-    allowed = allowance(portfolio, settings)
+    allowed = allowance(portfolio, settings, observed)
     public = pinned(portfolio, work, observed, allowed=allowed, now=now)
     public = public or kept(portfolio, work, observed, now=now)
     said = _training_said(portfolio, replace(stage, tasks=after), observed, public, mixed)
@@ -136,6 +136,7 @@ def _train_and_evaluate(
         events=(*told.started([task for task in starts if task.name in begun]), *plan.events),
         creates=tuple(_job(portfolio, work, task, settings) for task in starts),
         applies=public.applies,
+        share=_share(public),
         deletes=(*obsolete, *_in_the_way(tasks, observed, obsolete), *changed, *public.retires),
         patches=suspension.patches(portfolio, observed, obsolete, now=now),
         writes=(
@@ -200,7 +201,7 @@ def _prune_and_publish(
     now: datetime,
 ) -> Plan:
     work, search, tasks, is_partial = stage.work, stage.search, stage.tasks, stage.is_partial
-    evidence, allowed = observed.evidence, allowance(portfolio, settings)
+    evidence, allowed = observed.evidence, allowance(portfolio, settings, observed)
     serving = frozenset(p for s in observed.services if s.owned for p in s.policies)
     preferred = frozenset(p.digest for p in work.policies if p.name in serving)
     # Policies that take the place of mixtures are judged as they are, whether they cover or not.
@@ -236,6 +237,7 @@ def _prune_and_publish(
     return replace(
         reported(portfolio, report, said, now=now),
         applies=public.applies,
+        share=_share(public),
         deletes=(*obsolete, *changed, *public.retires),
         patches=suspension.patches(portfolio, observed, obsolete, now=now),
         writes=(
@@ -268,6 +270,12 @@ def _pending(portfolio: Portfolio, work: Work, public: Publication) -> PendingRe
     waits = "Suspended" if portfolio.spec.suspend else "Publishing"
     phase = "HeldByPin" if portfolio.spec.serving.pin else waits
     return PendingRevision(revision=work.revision, phase=phase)
+
+
+def _share(public: Publication) -> int:
+    """Return how many policies are published, or about to be."""
+    shown = public.portfolio
+    return max(public.size, sum(1 for p in shown.policies if p.service) if shown else 0)
 
 
 def _history(

@@ -23,6 +23,9 @@ PALM_HTTP_HOST          address of the probes' port; empty: all
 PALM_HTTP_PORT          port of ``/healthz`` and ``/readyz``; 0: none (8080)
 PALM_MAX_POLICIES       most policies that any Portfolio may publish, whatever its
                         spec.serving.maxPolicies; 0: no such ceiling (0)
+PALM_MAX_POLICIES_IN_ALL
+                        most policies that all its Portfolios may publish together; 0: no such
+                        ceiling (0)
 PALM_RESYNC_SECONDS     how often every Portfolio is looked at without a reason (300)
 PALM_LOG_FORMAT         ``text`` or ``json`` (text)
 ======================  ==========================================================================
@@ -69,6 +72,8 @@ class Settings:
     http_port: int = 8080
     max_policies: int | None = None
     """Most policies that any Portfolio may publish; None: as many as it says itself."""
+    max_policies_in_all: int | None = None
+    """Most policies that all Portfolios may publish together; None: any number."""
     resync_seconds: float = 300.0
     log_format: LogFormat = "text"
 
@@ -105,7 +110,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         lease=_lease(environment),
         http_host=environment.get("PALM_HTTP_HOST", ""),
         http_port=int(_number(environment, "PALM_HTTP_PORT", defaults.http_port, least=0)),
-        max_policies=_ceiling(environment),
+        max_policies=_ceiling(environment, "PALM_MAX_POLICIES"),
+        max_policies_in_all=_ceiling(environment, "PALM_MAX_POLICIES_IN_ALL"),
         resync_seconds=_number(
             environment, "PALM_RESYNC_SECONDS", defaults.resync_seconds, least=1
         ),
@@ -113,8 +119,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def _ceiling(environment: Mapping[str, str]) -> int | None:
-    variable = "PALM_MAX_POLICIES"
+def _ceiling(environment: Mapping[str, str], variable: str) -> int | None:
     text = environment.get(variable) or "0"
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{variable} is {text!r}; it must be a whole number of at least 0")

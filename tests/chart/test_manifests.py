@@ -162,6 +162,7 @@ def test_settings_reach_the_operator(helm: Any) -> None:
         "trainer.image.tag=1.2.3",
         "serving.url=https://llm.example/{namespace}/{name}",
         "serving.maxPolicies=4",
+        "serving.maxPoliciesInAll=40",
     )
     assert variables["PALM_SERVING_URL"] == "https://llm.example/{namespace}/{name}"
     assert json.loads(variables["PALM_STORAGE_ENDPOINTS"]) == [
@@ -169,6 +170,7 @@ def test_settings_reach_the_operator(helm: Any) -> None:
         "https://s3.example.com",
     ]
     assert json.loads(variables["PALM_STORAGE_LOCATIONS"]) == ["models/{namespace}"]
+    assert variables["PALM_MAX_POLICIES_IN_ALL"] == "40"
     assert variables["AWS_REGION"] == "eu-central-1"
     assert variables["PALM_RESYNC_SECONDS"] == "60"
     assert variables["PALM_LOG_FORMAT"] == "json"

@@ -205,15 +205,23 @@ class Tenant:
         raise AssertionError(f"not within {seconds} s; the status is {status}\nlogs: {logs}")
 
 
-@pytest.fixture
-def tenant(cluster: EmbeddedCluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Tenant:
-    keys = {
+def s3_keys(cluster: EmbeddedCluster) -> dict[str, str]:
+    return {
         "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
         "AWS_SECRET_ACCESS_KEY": cluster.s3.secret_key,
     }
-    for name, value in keys.items():
+
+
+@pytest.fixture
+def tenant(cluster: EmbeddedCluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Tenant:
+    for name, value in s3_keys(cluster).items():
         monkeypatch.setenv(name, value)
-    made = Tenant(cluster, namespace)
+    return furnished(cluster, namespace)
+
+
+def furnished(cluster: EmbeddedCluster, namespace: str) -> Tenant:
+    """A namespace with the Secret that Jobs need."""
+    made, keys = Tenant(cluster, namespace), s3_keys(cluster)
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",

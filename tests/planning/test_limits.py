@@ -150,6 +150,58 @@ def test_the_lower_of_both_limits_holds_and_the_portfolio_says_whose_it_is():
     assert "ceiling" not in own.condition("GuaranteeHeld")["message"]
 
 
+def together(total: int, elsewhere: int, **serving) -> World:
+    made = world(8, **serving)
+    made.settings, made.elsewhere = replace(SETTINGS, max_policies_in_all=total), elsewhere
+    return settled(made)
+
+
+def test_what_others_have_leaves_less_and_the_portfolio_says_so():
+    alone = together(10, 0)
+    needed = alone.body["status"]["portfolio"]["size"]
+    made = together(10, 8)
+    said = made.condition("Published")
+    assert said["reason"] == "TooManyPolicies"
+    for part in (
+        "(PALM_MAX_POLICIES_IN_ALL) is 10, of which other Portfolios have 8",
+        "the best 2 policies are within epsilon=",
+        f"to {needed + 8}, or delete or shrink other Portfolios (`palm audit -A` lists theirs)",
+    ):
+        assert part in said["message"]
+    assert "spec.serving.maxPolicies to" not in said["message"]  # that is not what keeps it
+    assert not made.services
+    made.elsewhere = 10 - needed
+    settled(made)
+    assert made.condition("Published")["reason"] == "Published"
+    assert len(made.services) == needed
+
+
+@pytest.mark.parametrize("how", ["Hold", "BestEffort"])
+def test_where_others_have_all_nothing_is_published_and_nothing_is_lost(how: str):
+    made = together(10, 10, onExceeded=how)
+    assert made.condition("Published")["reason"] == "TooManyPolicies"
+    assert "of which other Portfolios have 10" in made.condition("Published")["message"]
+    assert not made.services
+    served = together(10, 0, onExceeded=how)
+    services = set(served.services)
+    served.elsewhere = 10
+    settled(served)
+    assert set(served.services) == services
+    assert served.condition("Ready")["status"] == "True"
+
+
+def test_a_plan_says_how_many_policies_it_publishes_also_before_they_answer():
+    made = world(8)
+    made.run()
+    share = made.planned().share
+    assert share == len(made.services) > 2
+    made.serve()
+    made.step()
+    assert made.planned().share == share
+    held = settled(world(2))
+    assert held.planned().share == 0
+
+
 def test_a_ceiling_that_is_lowered_takes_nothing_away():
     made = settled(world(8))
     services, deployed = set(made.services), made.body["status"]["portfolio"]

@@ -21,6 +21,7 @@ def test_settings_have_defaults_and_read_every_variable():
             "PALM_LOG_FORMAT": "json",
             "PALM_SERVING_URL": "https://llm.example/{namespace}/{name}",
             "PALM_MAX_POLICIES": "4",
+            "PALM_MAX_POLICIES_IN_ALL": "40",
             "PALM_GATEWAY_URL": "https://llm.example/",
             "PALM_GATEWAY_NAMESPACES": "ml",
             "PALM_GATEWAY_DEFAULT_PREFERENCES": '{"ml/assistant": "brevity=1"}',
@@ -35,7 +36,8 @@ def test_settings_have_defaults_and_read_every_variable():
     assert not made.cares_for({"spec": {}})
     assert settings_from({}).cares_for({"spec": {"operatorClass": ""}})
     assert settings_from({"PALM_MAX_POLICIES": "0"}).max_policies is None
-    assert made.max_policies == 4
+    assert (made.max_policies, made.max_policies_in_all) == (4, 40)
+    assert settings_from({}).max_policies_in_all is None
     assert (made.http_port, made.log_format) == (0, "json")
     assert (made.gateway_url, made.gateway_namespaces) == ("https://llm.example/v1", ("ml",))
     assert made.gateway_preferences == {"ml/assistant": "brevity=1"}
@@ -55,6 +57,7 @@ def test_settings_have_defaults_and_read_every_variable():
         ("PALM_LEASE", "palm-operator"),
         ("PALM_MAX_POLICIES", "-1"),
         ("PALM_MAX_POLICIES", "few"),
+        ("PALM_MAX_POLICIES_IN_ALL", "some"),
         ("PALM_LEASE", "a/b/c"),
         ("PALM_SERVING_URL", "https://llm.example/{name}"),
         ("PALM_SERVING_URL", "https://llm.example/{namespace}/{name}/{0.__class__}"),

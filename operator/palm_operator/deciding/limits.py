@@ -7,12 +7,14 @@ from palm_operator.api.portfolio import Portfolio
 from palm_operator.calls.evidence import Evidence
 from palm_operator.calls.work import Work
 from palm_operator.deciding.decision import Decision, best_effort
+from palm_operator.observed import Observed
 from palm_operator.said.guarantees import certified_of
 from palm_operator.said.status import Said
 from palm_operator.settings import Settings
 
 _DIGITS = 3
 _CEILING = "the operator's ceiling (PALM_MAX_POLICIES)"
+_TOTAL = "the operator's ceiling of all Portfolios together (PALM_MAX_POLICIES_IN_ALL)"
 _ASKED = "spec.serving.maxPolicies"
 
 
@@ -22,41 +24,66 @@ class Allowance:
 
     Attributes:
         asked: spec.serving.maxPolicies.
-        ceiling: The operator's own; None: it has none.
+        ceiling: The operator's own of one Portfolio; None: it has none.
+        total: The operator's own of all Portfolios together; None: it has none.
+        elsewhere: How many of those are other Portfolios'.
     """
 
     asked: int
     ceiling: int | None
+    total: int | None = None
+    elsewhere: int = 0
 
     @property
-    def most(self) -> int:
-        """Return the lower of both."""
+    def own(self) -> int:
+        """Return how many it may publish where no other Portfolio is."""
         return self.asked if self.ceiling is None else min(self.asked, self.ceiling)
 
     @property
+    def most(self) -> int:
+        """Return how many it may publish; 0: others have all."""
+        if self.total is None:
+            return self.own
+        return min(self.own, max(self.total - self.elsewhere, 0))
+
+    @property
     def is_cut(self) -> bool:
-        """Say whether the operator allows fewer than the Portfolio asks for."""
-        return self.most < self.asked
+        """Say whether the operator allows a Portfolio fewer than this one asks for."""
+        return self.own < self.asked
 
     @property
     def said(self) -> str:
         """Return whose rule holds, for people."""
+        if self.most < self.own:
+            return f"{_TOTAL} is {self.total}, of which other Portfolios have {self.elsewhere}"
         if self.is_cut:
             return f"{_CEILING} is {self.ceiling} ({_ASKED} is {self.asked})"
         return f"{_ASKED} is {self.asked}"
 
     def way_out(self, size: int) -> str:
         """Return what lets so many policies be published."""
-        ceiling = f"have the administrator raise {_CEILING} to {size}"
-        if self.is_cut:
-            return ceiling if self.asked >= size else f"{ceiling} and set {_ASKED} to {size}"
-        both = f", and {ceiling}" if self.ceiling is not None and self.ceiling < size else ""
-        return f"set {_ASKED} to {size}{both}"
+        steps = []
+        if self.asked < size:
+            steps.append(f"set {_ASKED} to {size}")
+        if self.ceiling is not None and self.ceiling < size:
+            steps.append(f"have the administrator raise {_CEILING} to {size}")
+        needed = size + self.elsewhere
+        if self.total is not None and self.total < needed:
+            steps.append(
+                f"have the administrator raise {_TOTAL} to {needed}, or delete or shrink other "
+                "Portfolios (`palm audit -A` lists theirs)"
+            )
+        return ", and ".join(steps)
 
 
-def allowance(portfolio: Portfolio, settings: Settings) -> Allowance:
+def allowance(portfolio: Portfolio, settings: Settings, observed: Observed) -> Allowance:
     """Return how many policies a Portfolio may publish."""
-    return Allowance(portfolio.spec.serving.max_policies, settings.max_policies)
+    return Allowance(
+        portfolio.spec.serving.max_policies,
+        settings.max_policies,
+        settings.max_policies_in_all,
+        observed.elsewhere,
+    )
 
 
 def within(
@@ -80,6 +107,8 @@ def within(
     serving, size = portfolio.spec.serving, len(cover.survivors)
     if size <= allowed.most or serving.mode == "None":
         return cover, ""
+    if not allowed.most:
+        return cover, too_many(allowed, size)
     best = best_effort(portfolio, work, evidence, cover, most=allowed.most, preferred=preferred)
     if serving.on_exceeded == "BestEffort":
         return best, ""

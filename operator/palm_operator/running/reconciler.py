@@ -29,6 +29,7 @@ from palm_operator.running.executor import Executor, name_of
 from palm_operator.running.observer import Cache, Observer, Stores
 from palm_operator.running.purger import Purger
 from palm_operator.running.services import ServiceObserver
+from palm_operator.running.shares import Shares
 from palm_operator.running.training_progress import TrainingObserver
 from palm_operator.said.status import EVENT_LIMIT, FOREIGN_LIMIT, Event, shortened
 from palm_operator.settings import Settings
@@ -111,6 +112,7 @@ class Reconciler:
             cluster, self._executor, Purger(stores, cache), settings, self._clock
         )
         self._conflicts, self._pauses, self._asker = Conflicts(), Pauses(), asker
+        self._shares = Shares(cluster, settings)
         self._seen: dict[tuple[str, str], Portfolio] = {}
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
@@ -280,8 +282,15 @@ class Reconciler:
         return live is not None and _is_same(live, body)
 
     async def _planned(self, portfolio: Portfolio, observed: Observed) -> Plan:
-        # In a thread: an exact cover may take seconds, and watches must go on.
-        return await asyncio.to_thread(plan, portfolio, observed, self._settings, now=self._clock())
+        uid = portfolio.metadata.uid
+        async with self._shares.turn(uid) as elsewhere:
+            seen = replace(observed, elsewhere=elsewhere)
+            # In a thread: an exact cover may take seconds, and watches must go on.
+            decided = await asyncio.to_thread(
+                plan, portfolio, seen, self._settings, now=self._clock()
+            )
+            self._shares.note(uid, decided.share)
+        return decided
 
     async def _refuse_unreadable(self, body: Mapping[str, Any], error: ValidationError) -> None:
         """Report a spec that the CRD let through but this version cannot read."""

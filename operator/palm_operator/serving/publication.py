@@ -37,6 +37,8 @@ class Publication:
     published: Said
     is_stuck: bool = False
     """Whether only a person can help."""
+    size: int = 0
+    """How many policies it publishes, or is about to; 0: none but those that are deployed."""
     is_new: bool = False
     """Whether the portfolio is the one that is published, as opposed to the one before it."""
     again_in: float | None = None
@@ -255,7 +257,9 @@ def _published(
         retires, again_in = retired(portfolio, observed, wanted=frozenset(servers), now=now)
     for leaving in (step.leaving, *(service.name for service in step.retires)):
         shown = marked(shown, leaving)
-    return Publication(step.applies, retires, shown, said, is_stuck, not keeps, again_in)
+    return Publication(
+        step.applies, retires, shown, said, is_stuck, is_new=not keeps, again_in=again_in
+    )
 
 
 def _step(portfolio: Portfolio, servers: Mapping[str, _Server], observed: Observed) -> Turn:

@@ -117,6 +117,8 @@ def _published(
     new = dated(new, portfolio.status.portfolio)
     of_revision = replace(work, revision=choice.revision)
     public = publication(choice, of_revision, observed, new=new, too_many=held, now=now)
+    if not held and portfolio.spec.serving.mode != "None":
+        public = replace(public, size=len(choice.policies))
     return with_routes(public, portfolio, choice, observed)
 
 
