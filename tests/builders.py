@@ -36,7 +36,7 @@ from palm_operator.running.observer import _found
 from palm_operator.running.records import whole_record
 from palm_operator.serving import observed_services as seen
 from palm_operator.serving.observed_services import Service, service_url
-from palm_operator.serving.publication import has_lost_servers
+from palm_operator.serving.recall import deployed_manifest
 from palm_operator.serving.server_pods import ServerPod
 from palm_operator.serving.standing import Answer, question, standing
 from palm_operator.settings import Settings
@@ -169,11 +169,11 @@ def observed_in(portfolio: Portfolio, store: InMemoryStore, **rest: Any) -> Obse
     if pin := portfolio.spec.serving.pin:
         copy = artifacts.manifest_copy(metadata.namespace, metadata.name, pin.sha256)
         evidence = replace(evidence, pinned=store.objects.get(copy))
-    said = portfolio.status.portfolio
-    if said is not None and has_lost_servers(portfolio, rest.get("services", ())):
-        copy = artifacts.manifest_copy(metadata.namespace, metadata.name, said.manifest.sha256)
+    record = whole_record(store, portfolio)
+    if sha256 := deployed_manifest(portfolio, rest.get("services", ()), record):
+        copy = artifacts.manifest_copy(metadata.namespace, metadata.name, sha256)
         evidence = replace(evidence, deployed=store.objects.get(copy))
-    return Observed(evidence=evidence, record=whole_record(store, portfolio), **rest)
+    return Observed(evidence=evidence, record=record, **rest)
 
 
 def merge(target: dict[str, Any], change: Any) -> None:

@@ -45,6 +45,7 @@ from palm_operator.said.status import Said
 from palm_operator.serving.gateways import with_gateway
 from palm_operator.serving.publication import Publication, leftovers, ready_said
 from palm_operator.serving.publishing import decided, kept, pinned
+from palm_operator.serving.recall import recalled
 from palm_operator.serving.revisions import history
 from palm_operator.settings import Settings
 from palm_operator.times import earliest
@@ -60,6 +61,7 @@ def plan(portfolio: Portfolio, observed: Observed, settings: Settings, *, now: d
         settings: The operator's own settings.
         now: Time of condition transitions.
     """
+    portfolio = recalled(portfolio, observed)
     return with_gateway(_next(portfolio, observed, settings, now=now), portfolio, settings)
 
 

@@ -27,7 +27,8 @@ from palm_operator.record.events import (
 )
 
 _ENDLESS = 10**9
-"""As many deployments nobody has."""
+"""As many deployments nobody has: whoever may write to the bucket may write any number, and the
+status must be able to hold the next."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Recorded:
         failures: Uid of every Job that failed.
         deployed: Numbers of the deployments.
         retired: Numbers of those that are retired.
+        newest: The last of the deployments.
     """
 
     sequence: int = 0
@@ -59,14 +61,16 @@ class Recorded:
     failures: frozenset[str] = frozenset()
     deployed: frozenset[int] = frozenset()
     retired: frozenset[int] = frozenset()
+    newest: Deployed | None = None
 
     def last_deployment(self, uid: str) -> int:
-        """Return the number of the last deployment of a Portfolio; 0: it has none.
+        """Return the number of the last deployment of a Portfolio; 0: it has none."""
+        newest = self.deployment(uid)
+        return newest.number if newest else 0
 
-        Who may write to the bucket may write any number; the status must be able to hold the next.
-        """
-        believed = (number for number in self.deployed if number < _ENDLESS)
-        return max(believed, default=0) if uid == self.uid else 0
+    def deployment(self, uid: str) -> Deployed | None:
+        """Return the last deployment of a Portfolio; None: it has none."""
+        return self.newest if uid == self.uid else None
 
 
 def followed(recorded: Recorded, sequence: int, content: bytes | None) -> Recorded:
@@ -114,7 +118,7 @@ def _with_events(recorded: Recorded, events: Iterable[Event]) -> Recorded:
             case Pinned():
                 recorded = replace(recorded, pin=(event.revision, event.sha256))
             case Deployed():
-                recorded = replace(recorded, deployed=recorded.deployed | {event.number})
+                recorded = _with_deployment(recorded, event)
             case Retired():
                 recorded = replace(recorded, retired=recorded.retired | {event.number})
             case Deleted():
@@ -122,3 +126,9 @@ def _with_events(recorded: Recorded, events: Iterable[Event]) -> Recorded:
             case Created():
                 pass
     return replace(recorded, calls=recorded.calls | calls) if calls else recorded
+
+
+def _with_deployment(recorded: Recorded, event: Deployed) -> Recorded:
+    is_newest = recorded.newest is None or event.number > recorded.newest.number
+    newest = event if is_newest and event.number < _ENDLESS else recorded.newest
+    return replace(recorded, deployed=recorded.deployed | {event.number}, newest=newest)

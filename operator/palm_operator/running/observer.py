@@ -24,8 +24,7 @@ from palm_operator.running.job_observer import JobObserver
 from palm_operator.running.records import Records
 from palm_operator.running.services import ServiceObserver
 from palm_operator.running.training_progress import TrainingObserver
-from palm_operator.serving.observed_services import Service
-from palm_operator.serving.publication import has_lost_servers
+from palm_operator.serving.recall import deployed_manifest
 from palm_store import ResultStore
 
 Stores = Callable[[StorageLocation], ResultStore]
@@ -140,16 +139,18 @@ class Observer:
         known = {job.name for job in listed}
         all_jobs = (*listed, *(job for job in expected if job.name not in known))
         workloads = await self._workloads(portfolio, all_jobs)
+        record = await self._record(portfolio)
+        last = deployed_manifest(portfolio, served.services, record)
         return Observed(
             jobs=all_jobs,
             services=served.services,
-            evidence=await self._evidence(portfolio, all_jobs, served.services),
+            evidence=await self._evidence(portfolio, all_jobs, last),
             progress=await self._trainings.progress(storage_location(portfolio.spec), all_jobs),
             serves=served.serves,
             serves_llms=served.serves_llms,
             routes=table,
             workloads=workloads,
-            record=await self._record(portfolio),
+            record=record,
         )
 
     async def cluster_only(self, portfolio: Portfolio) -> Observed:
@@ -179,7 +180,7 @@ class Observer:
         return None if bodies is None else tuple(workload(body) for body in bodies)
 
     async def _evidence(
-        self, portfolio: Portfolio, jobs: tuple[Job, ...], services: tuple[Service, ...]
+        self, portfolio: Portfolio, jobs: tuple[Job, ...], last: str | None
     ) -> Evidence:
         """Read S3 stage by stage: what one stage says decides which objects the next has."""
         location = storage_location(portfolio.spec)
@@ -199,8 +200,9 @@ class Observer:
             if not unread:
                 break
             await asyncio.gather(*map(look, unread))
-        pinned = await self._pinned(portfolio, store)
-        deployed = await self._deployed(portfolio, store, services)
+        pin = portfolio.spec.serving.pin
+        pinned = await self._manifest(portfolio, store, pin.sha256 if pin else None)
+        deployed = await self._manifest(portfolio, store, last)
         evidence = replace(gathered(found), pinned=pinned, deployed=deployed)
         if not work.is_determined:
             return evidence
@@ -213,21 +215,14 @@ class Observer:
         store = await asyncio.to_thread(self._stores, location)
         return await asyncio.to_thread(self._cache.records.read, store, portfolio)
 
-    async def _pinned(self, portfolio: Portfolio, store: ResultStore) -> bytes | None:
-        pin, metadata = portfolio.spec.serving.pin, portfolio.metadata
-        if pin is None:
-            return None
-        key = artifacts.manifest_copy(metadata.namespace, metadata.name, pin.sha256)
-        return await asyncio.to_thread(_content, store, key)
-
-    async def _deployed(
-        self, portfolio: Portfolio, store: ResultStore, services: tuple[Service, ...]
+    async def _manifest(
+        self, portfolio: Portfolio, store: ResultStore, sha256: str | None
     ) -> bytes | None:
-        """Read what servers are made again from, where some are lost."""
-        said, metadata = portfolio.status.portfolio, portfolio.metadata
-        if said is None or not has_lost_servers(portfolio, services):
+        """Read the manifest with this digest, where one is wanted."""
+        if sha256 is None:
             return None
-        key = artifacts.manifest_copy(metadata.namespace, metadata.name, said.manifest.sha256)
+        metadata = portfolio.metadata
+        key = artifacts.manifest_copy(metadata.namespace, metadata.name, sha256)
         return await asyncio.to_thread(_content, store, key)
 
     async def _look(
