@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import records
-from builders import SETTINGS, World, portfolio_body
+from builders import NOW, SETTINGS, World, portfolio_body
 from palm import artifacts
 from palm.schema import sha256_of
 from palm_operator.api.portfolio import parse_portfolio
@@ -23,6 +23,7 @@ from palm_operator.running.executor import Executor
 from palm_operator.running.observer import Cache
 from palm_operator.running.reconciler import Reconciler
 from palm_operator.running.records import Records, whole_record
+from palm_operator.serving.revisions import history
 from palm_store import InMemoryStore
 
 FOLDER = artifacts.record_folder("ml", "assistant")
@@ -314,6 +315,18 @@ def test_a_status_that_was_lost_hides_no_deployment():
     assert (last["number"], last["time"]) == (3, made.body["status"]["portfolio"]["since"])
     assert {event["number"] for event in events(made, "Retired")} == {1, 2}
     assert_chained(made)
+
+
+def test_two_deployments_within_one_second_are_two():
+    portfolio = settled(World(body=portfolio_body())).portfolio
+    first = portfolio.status.portfolio
+    assert first is not None
+    second = first.model_copy(
+        update={"manifest": first.manifest.model_copy(update={"sha256": "0" * 64})}
+    )
+    for shown, numbers in ((first, [1]), (second, [1, 2])):
+        found = history(portfolio, shown, has_leftovers=True, recorded=1, now=NOW)
+        assert [entry.number for entry in found] == numbers
 
 
 def test_a_number_that_somebody_forged_is_not_counted_on():

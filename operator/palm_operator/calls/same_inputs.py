@@ -85,10 +85,10 @@ def _sentence(what: str, contents: dict[str, list[_Reading]]) -> str:
     odd = list(dict.fromkeys(reading.key for _, readings in groups[1:] for reading in readings))
     return (
         f"{what} had different contents: {shown}. What was made of different contents cannot be "
-        "compared, so no Job is started and nothing new is published. Give the changed content a "
-        "URI of its own; or put the first of these contents back and delete what was made of "
-        f"another: {_listed(odd)} below the storage prefix, for a training the whole folder of "
-        "its policy"
+        "compared, so no Job is started and nothing new is published; what serves goes on. Give "
+        "the changed content a URI of its own; or put the first of these contents back and "
+        f"delete what was made of another: {_listed(odd)} below the storage prefix, for a "
+        "training the whole folder of its policy"
     )
 
 

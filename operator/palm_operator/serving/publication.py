@@ -83,7 +83,8 @@ def publication(
             "False",
             "KServeAbsent",
             "the cluster has no InferenceService resource (serving.kserve.io/v1beta1): install "
-            "KServe, or set spec.serving.mode to None",
+            "KServe, or set spec.serving.mode to None; it is looked for at every resync, and "
+            "nothing is trained again for it",
         )
         return Publication((), (), new, said, is_stuck=True, is_new=True)
     servers = _wanted(choice, work, observed)

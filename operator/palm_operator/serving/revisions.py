@@ -62,7 +62,8 @@ def history(
     past = list(portfolio.status.revisions)
     if shown is None or shown.since is None:
         return past
-    if past and past[-1].deployed == shown.since:
+    is_known = past and past[-1].manifest == shown.manifest
+    if is_known and past[-1].deployed == shown.since:
         return past if has_leftovers else [*_retired(past[:-1], stamp(now)), past[-1]]
     entry = DeployedRevision(
         number=max(past[-1].number if past else 0, recorded) + 1,
