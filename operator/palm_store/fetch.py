@@ -11,6 +11,11 @@ from palm_store.s3 import S3Store
 
 # No pickles (.bin, .pt): loading one runs whatever its author wrote.
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.jsonl")
+# Pickles again, and the same weights for other libraries: an s3:// prefix may hold a whole mirror.
+LEFT = (
+    ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".onnx", ".gguf", ".ot",
+    ".tflite",
+)  # fmt: skip
 _S3 = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+)")
 _HUGGING_FACE = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[^@/]+)")
 
@@ -64,7 +69,7 @@ def fetch(uri: str, folder: Path, storage: StorageLocation, *, with_code: bool =
     """
     source = parsed(uri)
     if isinstance(source, S3Uri):
-        s3_bucket(source, storage).download_folder(source.key, folder)
+        s3_bucket(source, storage).download_folder(source.key, folder, without=LEFT)
     else:
         _download_repository(source, folder, ["*.py"] if with_code else [])
     return folder

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from palm.errors import InvalidResult
-from palm_store.store import local_files, safe_target, too_large
+from palm_store.store import local_files, safe_target, too_large, wanted
 
 
 class InMemoryStore:
@@ -53,11 +52,11 @@ class InMemoryStore:
             self.objects[f"{folder}/{name}"] = path.read_bytes()
         return {name: path.stat().st_size for name, path in local_files(source).items()}
 
-    def download_folder(self, folder: str, target: Path) -> dict[str, int]:
+    def download_folder(
+        self, folder: str, target: Path, *, without: tuple[str, ...] = ()
+    ) -> dict[str, int]:
         """Read every object below a folder into a local one; return their sizes by name."""
-        names = self.list(folder)
-        if not names:
-            raise InvalidResult(f"there is nothing below {folder!r}")
+        names = wanted(self.list(folder), without, where=repr(folder))
         targets = {name: safe_target(target, name) for name in names}
         for name, path in targets.items():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from palm.artifacts import under
 from palm.contract import StorageLocation
-from palm.errors import InvalidResult, StoreUnavailable
-from palm_store.store import local_files, safe_target, too_large
+from palm.errors import StoreUnavailable
+from palm_store.store import local_files, safe_target, too_large, wanted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -109,11 +109,11 @@ class S3Store:
                 )
         return {name: path.stat().st_size for name, path in files.items()}
 
-    def download_folder(self, folder: str, target: Path) -> dict[str, int]:
+    def download_folder(
+        self, folder: str, target: Path, *, without: tuple[str, ...] = ()
+    ) -> dict[str, int]:
         """Read every object below a folder into a local one; return their sizes by name."""
-        names = self.list(folder)
-        if not names:
-            raise InvalidResult(f"there is nothing below {self._where(folder)}")
+        names = wanted(self.list(folder), without, where=self._where(folder))
         targets = {name: safe_target(target, name) for name in names}
         for name, path in targets.items():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,12 +39,33 @@ class ResultStore(Protocol):
     def upload_folder(self, source: Path, folder: str) -> dict[str, int]:
         """Write every file below a local folder; return their sizes by relative name."""
 
-    def download_folder(self, folder: str, target: Path) -> dict[str, int]:
+    def download_folder(
+        self, folder: str, target: Path, *, without: tuple[str, ...] = ()
+    ) -> dict[str, int]:
         """Read every object below a folder into a local one; return their sizes by name.
 
+        Args:
+            folder: The folder.
+            target: The local one; made if absent.
+            without: Endings of names that are left where they are, in lower case.
+
         Raises:
-            InvalidResult: There is nothing below the folder, or a name leads out of ``target``.
+            InvalidResult: There is nothing else below the folder, or a name leads out of
+                ``target``.
         """
+
+
+def wanted(names: dict[str, int], without: tuple[str, ...], *, where: str) -> dict[str, int]:
+    """Return the objects of a folder that are to be read.
+
+    Raises:
+        InvalidResult: There are none.
+    """
+    found = {name: size for name, size in names.items() if not name.lower().endswith(without)}
+    if not found:
+        but = f" but {len(names)} files that are not read ({', '.join(without)})" if names else ""
+        raise InvalidResult(f"there is nothing below {where}{but}")
+    return found
 
 
 def local_files(folder: Path) -> dict[str, Path]:

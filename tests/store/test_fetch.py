@@ -57,9 +57,10 @@ def test_a_folder_of_another_bucket_is_fetched(
 ) -> None:
     other = s3_location(cluster, "models", monkeypatch)
     S3Store(other).write("m/config.json", b"{}")
+    S3Store(other).write("m/pytorch_model.bin", b"a pickle")
     folder = fetch(
         f"s3://models/{other.prefix}/m",
         tmp_path / "m",
         other.model_copy(update={"bucket": "results", "prefix": "elsewhere"}),
     )
-    assert (folder / "config.json").read_bytes() == b"{}"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"config.json": b"{}"}

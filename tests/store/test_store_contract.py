@@ -76,6 +76,17 @@ def test_a_folder_survives_the_way_up_and_down(store: ResultStore, tmp_path: Pat
     assert (tmp_path / "target" / "deep" / "b.bin").read_bytes() == bytes(range(256))
 
 
+def test_what_is_not_wanted_of_a_folder_stays_there(store: ResultStore, tmp_path: Path) -> None:
+    for name in ("model.safetensors", "pytorch_model.bin", "original/Consolidated.00.PTH"):
+        store.write(f"models/x/{name}", b"1")
+    read = store.download_folder("models/x", tmp_path / "target", without=(".bin", ".pth"))
+    assert read == {"model.safetensors": 1}
+    assert [path.name for path in (tmp_path / "target").rglob("*")] == ["model.safetensors"]
+    store.write("models/y/pytorch_model.bin", b"1")
+    with pytest.raises(InvalidResult, match=r"but 1 files that are not read \(.bin"):
+        store.download_folder("models/y", tmp_path / "other", without=(".bin",))
+
+
 def test_downloading_an_absent_folder_is_an_error(store: ResultStore, tmp_path: Path) -> None:
     with pytest.raises(InvalidResult, match=r"there is nothing below .*absent"):
         store.download_folder("absent", tmp_path)

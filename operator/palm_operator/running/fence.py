@@ -50,6 +50,8 @@ class FencedStore:
         self._check()
         return self._store.upload_folder(source, folder)
 
-    def download_folder(self, folder: str, target: Path) -> dict[str, int]:
+    def download_folder(
+        self, folder: str, target: Path, *, without: tuple[str, ...] = ()
+    ) -> dict[str, int]:
         """Read every object below a folder into a local one; return their sizes by name."""
-        return self._store.download_folder(folder, target)
+        return self._store.download_folder(folder, target, without=without)
