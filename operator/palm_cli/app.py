@@ -16,6 +16,7 @@ from palm_cli import (
     command_prune,
     command_rollback,
     command_route,
+    command_samples,
     command_search,
     command_select,
     command_status,
@@ -25,8 +26,8 @@ from palm_cli.failures import EXIT_CODES
 
 _HELP = f"""Many preferences, few policies: plan, prune, certify; select, chat, audit.
 
-`status`, `select`, `chat`, `rollback` and `audit` ask a cluster, as kubectl would; all others need
-none.
+`status`, `select`, `chat`, `samples`, `rollback` and `audit` ask a cluster, as kubectl would; all
+others need none.
 
 A *policies file* is JSON: what was trained for which weight vector, and what it is worth
 (`null`: failed).
@@ -66,6 +67,7 @@ COMMANDS = (
     command_status,
     command_select,
     command_chat,
+    command_samples,
     command_rollback,
     command_audit,
 )

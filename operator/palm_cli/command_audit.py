@@ -23,12 +23,13 @@ from palm_cli.audit_report import (
 )
 from palm_cli.cluster import Cluster, NotAnswering, connected
 from palm_cli.cluster_options import Context, Kubeconfig, Namespace
+from palm_cli.deployments import readable
 from palm_cli.failures import NOT_GRANTED, UNAVAILABLE, InvalidInput, Unavailable, failures
-from palm_cli.inputs import shown, shown_name
+from palm_cli.inputs import shown
 from palm_cli.output import print_facts, print_json, print_table
 from palm_cli.record_store import RecordStore
+from palm_cli.storage_options import Endpoint, Region, Storage, needed_namespace, storage_option
 from palm_operator.api.portfolio import Portfolio, parse_portfolio
-from palm_operator.calls.evidence import first_problem
 from palm_operator.calls.requests import storage_location
 from palm_operator.times import parsed as parsed_time
 
@@ -55,11 +56,6 @@ palm audit -A -o csv > policies.csv
 OptionalName = Annotated[str, typer.Argument(metavar="[NAME]", help="Portfolio; else all.")]
 Everywhere = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of the whole cluster.")]
 At = Annotated[str, typer.Option(help="A time (RFC 3339; without a zone UTC), from the record.")]
-Storage = Annotated[
-    str, typer.Option(metavar="s3://BUCKET/PREFIX", help="Where the record is; asks no cluster.")
-]
-Endpoint = Annotated[str, typer.Option(help="Of that storage; empty: AWS.")]
-Region = Annotated[str, typer.Option(help="Of that storage.")]
 Output = Annotated[
     Literal["table", "json", "csv"], typer.Option("--output", "-o", help="How to print it.")
 ]
@@ -80,16 +76,12 @@ def run(
     """Run the command."""
     with failures():
         when = _time(at)
-        if storage:
-            location = _location(storage, endpoint, region)
+        location = storage_option(storage, endpoint, region)
+        if location is not None:
             if name:
-                audited = [_from_record(location, _needed(namespace), name, when)]
+                audited = [_from_record(location, needed_namespace(namespace), name, when)]
             else:
                 audited = _recorded(location, "" if all_namespaces else namespace, when)
-        elif endpoint or region:
-            raise InvalidInput(
-                "--endpoint and --region go with --storage; else a Portfolio says it"
-            )
         elif name and all_namespaces:
             raise InvalidInput("-A is for all Portfolios; a NAME goes with --namespace")
         else:
@@ -106,26 +98,16 @@ def _from_cluster(
     cluster: Cluster, name: str, everywhere: bool, when: datetime | None
 ) -> list[Audited]:
     if name:
-        return [_audited(cluster, _parsed(cluster.portfolio(name)), when)]
+        return [_audited(cluster, readable(cluster.portfolio(name)), when)]
     bodies = cluster.portfolios(everywhere=everywhere)
     audited = [_tried(cluster, body, when) for body in bodies]
     return [*audited, *_gone(bodies, "" if everywhere else cluster.namespace, when)]
 
 
-def _parsed(body: Mapping[str, Any]) -> Portfolio:
-    try:
-        return parse_portfolio(body)
-    except ValidationError as error:
-        raise InvalidInput(
-            f"Portfolio {body['metadata']['namespace']}/{body['metadata']['name']} cannot be read "
-            f"by this version of palm: {shown_name(first_problem(error))}"
-        ) from None
-
-
 def _tried(cluster: Cluster, body: Mapping[str, Any], when: datetime | None) -> Audited:
     """Return one of many: what cannot be read of it is no reason to say nothing of the others."""
     try:
-        return _audited(cluster, _parsed(body), when)
+        return _audited(cluster, readable(body), when)
     except NotAnswering:
         raise
     except (Unavailable, InvalidInput) as error:
@@ -230,21 +212,6 @@ def _time(text: str) -> datetime | None:
         raise InvalidInput(
             f"--at is {shown(text)}; it must be a time such as 2026-01-31T12:00:00Z"
         ) from None
-
-
-def _needed(namespace: str) -> str:
-    if not namespace:
-        raise InvalidInput("--storage with a NAME needs --namespace: no cluster is asked")
-    return namespace
-
-
-def _location(storage: str, endpoint: str, region: str) -> StorageLocation:
-    bucket, _, prefix = storage.removeprefix("s3://").partition("/")
-    if not storage.startswith("s3://") or not bucket:
-        raise InvalidInput(f"--storage is {shown(storage)}; it must be s3://BUCKET/PREFIX")
-    return StorageLocation(
-        bucket=bucket, prefix=prefix.strip("/"), endpoint=endpoint, region=region
-    )
 
 
 def _print(audited: list[Audited], output: str, *, single: bool, when: datetime | None) -> None:

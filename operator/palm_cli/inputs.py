@@ -101,6 +101,11 @@ def shown_name(source: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in source)
 
 
+def printable(text: str) -> str:
+    """Return a model's text without what would move the cursor or colour the terminal."""
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")
+
+
 def first_error(error: ValidationError, source: str, *, root: str = "") -> InvalidInput:
     """Return pydantic's first complaint as field, value, rule.
 

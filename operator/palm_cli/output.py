@@ -18,10 +18,17 @@ ROWS_SHOWN = 40
 def print_json(answer: Mapping[str, Any]) -> None:
     """Print an object as one JSON document, a key a line (RFC 8259: no NaN, no infinities)."""
     lines = (
-        f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        f" {json.dumps(key)}: {_harmless(json.dumps(value, ensure_ascii=False, allow_nan=False))}"
         for key, value in answer.items()
     )
     print("{\n" + ",\n".join(lines) + "\n}", flush=True)
+
+
+def _harmless(text: str) -> str:
+    """Return the same JSON with what a terminal would obey written as an escape sequence."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, total: int) -> None:

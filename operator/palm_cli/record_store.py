@@ -1,4 +1,4 @@
-"""Reads records and manifests from S3, with the caller's own credentials (``AWS_*``).
+"""Reads records, manifests and samples from S3, with the caller's own credentials (``AWS_*``).
 
 The only module of the command line that knows the store, and only once a record is asked for.
 """
@@ -32,7 +32,7 @@ class RecordStore:
         folder = record_folder(namespace, name)
 
         def content(entry: str) -> bytes:
-            return self._read(f"{folder}/{entry}") or b""
+            return self.content(f"{folder}/{entry}") or b""
 
         try:
             entries = list(self._store.list(folder))
@@ -51,13 +51,14 @@ class RecordStore:
 
     def manifest(self, namespace: str, name: str, sha256: str) -> bytes | None:
         """Return a manifest; None where there is none."""
-        return self._read(manifest_copy(namespace, name, sha256))
+        return self.content(manifest_copy(namespace, name, sha256))
 
-    def _read(self, key: str) -> bytes | None:
+    def content(self, key: str, *, max_bytes: int = MAX_BYTES) -> bytes | None:
+        """Return an object; None where there is none, and nothing of one that is too large."""
         try:
-            return self._store.read(key, max_bytes=MAX_BYTES)
+            return self._store.read(key, max_bytes=max_bytes)
         except InvalidResult:
-            return b""  # larger than anything the operator writes: it is shown as unreadable
+            return b""  # larger than anything that is written there: it is shown as unreadable
         except StoreUnavailable as error:
             raise _unavailable(error) from None
 

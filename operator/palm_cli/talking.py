@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from palm_cli.cluster import Cluster
 from palm_cli.failures import InvalidInput, Unavailable
-from palm_cli.inputs import shown_name
+from palm_cli.inputs import printable, shown_name
 from palm_cli.ways import Way
 
 if TYPE_CHECKING:
@@ -135,11 +135,6 @@ class Speaker:
 def whole(reply: Reply) -> str:
     """Return all of an answer."""
     return "".join(reply.parts)
-
-
-def printable(text: str) -> str:
-    """Return a model's text without what would move the cursor or colour the terminal."""
-    return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 
 def _parts(client: "OpenAI", stream: Any) -> Iterator[str]:

@@ -21,7 +21,8 @@ EXAMPLES = [
 def needs_cluster(example: str) -> bool:
     """Whether an example asks a cluster or a gateway; tests/serving runs those."""
     command = shlex.split(example)[1]
-    return command in ("status", "select", "chat", "rollback", "audit") and "--file" not in example
+    asking = ("status", "select", "chat", "samples", "rollback", "audit")
+    return command in asking and "--file" not in example
 
 
 @dataclass(frozen=True)

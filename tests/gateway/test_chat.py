@@ -4,7 +4,7 @@ import pytest
 
 from cli.invoke import palm
 from gateways import WORDS, make_certificate, table_of
-from palm_cli.talking import printable
+from palm_cli.inputs import printable
 from routes import config_map
 
 ANSWER = "".join(WORDS)

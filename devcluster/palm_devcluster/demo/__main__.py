@@ -84,8 +84,8 @@ def _run(
         routed = [gateway.ask(url, _MODEL, preference, _QUESTION) for preference in preferences]
     with stages.stage("report", "Writing the report"):
         manifest = _manifest(portfolio, store)
-        picture = _write(output, portfolio, manifest, stages)
-        shown = samples.side_by_side(manifest, store)
+        picture = _write(output, portfolio, json.loads(manifest), stages)
+        shown = samples.compared(portfolio, manifest, store)
         samples.write_markdown(output / "samples.md", shown)
     commands = _commands(cluster, policies[0], preferences[1])
     report.print_report(console, portfolio, picture, commands)
@@ -118,13 +118,13 @@ def _write(output: Path, portfolio: Any, manifest: Any, stages: Stages) -> Path:
     return picture
 
 
-def _manifest(portfolio: Any, store: S3Store) -> Any:
+def _manifest(portfolio: Any, store: S3Store) -> bytes:
     reference = portfolio["status"]["portfolio"]["manifest"]
     key = reference["uri"].removeprefix(f"s3://{install.BUCKET}/")
     content = store.read(key, max_bytes=_MANIFEST_BYTES)
     if content is None or hashlib.sha256(content).hexdigest() != reference["sha256"]:
         raise DemoError(f"the manifest {reference['uri']} is not what the status refers to")
-    return json.loads(content)
+    return content
 
 
 def _commands(
@@ -137,6 +137,7 @@ def _commands(
         f".venv/bin/palm status {_NAME} {namespace}",
         f".venv/bin/palm chat {_NAME} {namespace} --compare "
         f"-p {gateway.written(preference)} {shlex.quote(_QUESTION)}",
+        f".venv/bin/palm samples {_NAME} {namespace} --all",
         f"{shown} {namespace} get pfo",
         f"{shown} {namespace} describe pfo {_NAME}",
         f"{shown} {namespace} get jobs,inferenceservices",
