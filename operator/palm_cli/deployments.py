@@ -10,7 +10,7 @@ from palm.contract import StorageLocation
 from palm.errors import InvalidResult
 from palm_cli.audit_chain import chain, past
 from palm_cli.cluster import Cluster
-from palm_cli.failures import InvalidInput, NotGranted
+from palm_cli.failures import InvalidInput, NotGranted, warn
 from palm_cli.inputs import shown_name
 from palm_cli.record_store import RecordStore
 from palm_operator.api.portfolio import Portfolio, parse_portfolio
@@ -78,9 +78,12 @@ def in_record(location: StorageLocation, namespace: str, name: str) -> Deploymen
         Unavailable: S3 does not answer, or refuses.
     """
     objects = RecordStore(location).record(namespace, name)
-    deployed = past(chain(objects, namespace=namespace, name=name)).deployed
+    where = f"{shown_name(namespace)}/{shown_name(name)}"
+    record = chain(objects, namespace=namespace, name=name)
+    if record.faults:
+        warn(f"the record of {where} is not whole: {record.faults[0]}: see `palm audit`")
+    deployed = past(record).deployed
     if deployed is None:
-        where = f"{shown_name(namespace)}/{shown_name(name)}"
         raise NotGranted(f"the record below s3://{location.bucket} has no deployment of {where}")
     return _deployment(
         location, namespace, name, revision=deployed.revision, sha256=deployed.manifest.sha256

@@ -19,7 +19,7 @@ EXAMPLES = [
 
 
 def needs_cluster(example: str) -> bool:
-    """Whether an example asks a cluster or a gateway; tests/serving runs those."""
+    """Whether an example asks a cluster or a gateway: tests of its own run it."""
     command = shlex.split(example)[1]
     asking = ("status", "select", "chat", "samples", "rollback", "audit")
     return command in asking and "--file" not in example

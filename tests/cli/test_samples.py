@@ -17,6 +17,8 @@ from cli.invoke import EXAMPLES, Ran, palm
 from palm import artifacts
 from palm.contract import EvaluationRequest
 from palm.errors import StoreUnavailable
+from palm.policies import policy_name
+from palm_cli.failures import InvalidInput
 from palm_cli.inputs import printable
 from palm_cli.samples import Column, Compared, Sampled, asked, column, side_by_side
 from palm_cli.samples_report import markdown, screen
@@ -163,25 +165,20 @@ def test_the_base_policy_is_that_of_the_manifest_whatever_the_spec_says_now(
 
 
 def test_what_is_missing_of_one_is_said_and_hides_no_other(api: ApiServer) -> None:
-    absent, broken, *others = survivors(api.world)
+    absent, broken, other, *_ = survivors(api.world)
     requests = evaluations(api.world)
     api.world.store.delete(key_of(requests[absent]))
     api.world.store.write(key_of(requests[broken]), b"{")
-    for output, part in (
-        ("table", f"{others[0] if others else 'base'} says 0"),
-        ("markdown", "says 2"),
-    ):
+    for output in ("table", "markdown"):
         ran = palm("samples", "assistant", "-o", output)
         assert ran.code == 3
         assert f"{absent}: no samples: " in ran.out
-        assert part in ran.out
-    policies = {
-        p["name"]: p["missing"]
-        for p in palm("samples", "assistant", "-o", "json").answer["policies"]
-    }
-    assert policies["base"] is None
-    assert policies[absent] == f"{key_of(requests[absent])} is not there"
-    assert policies[broken] == f"{key_of(requests[broken])} is no samples file"
+        assert f"{other} says 0" in ran.out
+    ran = palm("samples", "assistant", "-o", "json")
+    missing = {policy["name"]: policy["missing"] for policy in ran.answer["policies"]}
+    assert (ran.code, missing["base"], missing[other]) == (3, None, None)
+    assert missing[absent] == f"{key_of(requests[absent])} is not there"
+    assert missing[broken] == f"{key_of(requests[broken])} is no samples file"
 
 
 def test_what_s3_refuses_of_one_is_said_and_hides_no_other(
@@ -212,6 +209,10 @@ def test_with_a_storage_no_cluster_is_asked(
     api.close()
     storage = ["--storage", "s3://palm/runs", "-o", "json"]
     assert palm("samples", "ml/assistant", *storage).answer == asked_of_cluster
+    del api.world.store.objects[artifacts.record_entry("ml", "assistant", 1)]
+    broken = palm("samples", "ml/assistant", *storage)
+    assert (broken.code, broken.answer) == (0, asked_of_cluster)
+    assert "the record of ml/assistant is not whole: entry 1 is missing" in broken.err
     absent = palm("samples", "ml/other", *storage)
     assert absent.code == 3
     assert "has no deployment of ml/other" in absent.err
@@ -297,6 +298,21 @@ def test_a_manifest_of_other_inputs_still_names_its_policies(deployed: World) ->
     found = asked(json.dumps(later).encode())
     assert [policy.name for policy in found] == ["base", *survivors(deployed)]
     assert column(found[0], None).missing == "the manifest does not say how it was evaluated"
+
+
+def test_more_policies_than_anybody_reads_are_not_read(deployed: World) -> None:
+    sha256 = deployed.body["status"]["portfolio"]["manifest"]["sha256"]
+    content = deployed.store.objects[artifacts.manifest_copy("ml", "assistant", sha256)]
+    large = json.loads(content)
+    for index in range(100, 200):
+        digest = f"{index:032x}"
+        name = policy_name(index, digest)
+        more = {"index": index, "name": name, "policyDigest": digest}
+        large["policies"].append({**large["policies"][0], **more})
+    text = json.dumps(large).encode()
+    with pytest.raises(InvalidInput, match=r"10\d policies would be shown; at most 100 can be"):
+        asked(text, every=True)
+    assert [policy.name for policy in asked(text, names=[name])] == [name]
 
 
 HOSTILE = (
