@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from cli.invoke import palm
 from palm import artifacts
 from palm.contract import Calibration, PolicyResult
 from palm.grid import construct_grid
@@ -275,6 +276,24 @@ def test_each_preference_is_answered_by_its_best_policy_through_the_gateway(fini
         assert routed.policy == table.policies[best].name
         assert routed.answer
         assert "below optimal" in routed.bound
+
+
+def test_a_person_reads_what_every_policy_said_to_the_same_prompts(
+    finished, world, cluster, monkeypatch
+):
+    keys = {"ACCESS_KEY_ID": cluster.s3.access_key, "SECRET_ACCESS_KEY": cluster.s3.secret_key}
+    for name, value in keys.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    ran = palm("samples", f"{NAMESPACE}/{NAME}", "-o", "json")
+    assert ran.code == 0, ran.err
+    deployed = [p["name"] for p in finished["status"]["portfolio"]["policies"]]
+    assert [policy["name"] for policy in ran.answer["policies"]] == ["base", *deployed]
+    for prompt in ran.answer["prompts"]:
+        assert [said["policy"] for said in prompt["responses"]] == ["base", *deployed]
+        assert all(said["tokens"] > 0 and said["rewards"] for said in prompt["responses"])
+    table = palm("samples", f"{NAMESPACE}/{NAME}", "-o", "markdown")
+    assert all(f"| {name} |" in table.out for name in deployed)
 
 
 def test_a_person_sees_the_portfolio_in_kubectl_get(finished, world):
