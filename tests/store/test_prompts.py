@@ -189,10 +189,10 @@ def test_files_of_s3_are_read_in_the_order_of_their_names(storage: StorageLocati
     store.write("part-2.jsonl", b'{"prompt": "c"}')
     store.write("part-1.parquet", parquet(prompt=["a", "b"]))
     store.write("other.jsonl", b"{not json}")
-    found = read_prompts(source(storage, "part-*"), storage)
+    found = read_prompts(source(storage, "part-*"), storage).prompts
     assert [item.prompt for item in found] == ["a", "b", "c"]
     assert [item.place for item in found][1:] == ["part-1.parquet, row 2", "part-2.jsonl, line 1"]
-    assert len(read_prompts(source(storage, "part-*", limit=1), storage)) == 1
+    assert len(read_prompts(source(storage, "part-*", limit=1), storage).prompts) == 1
 
 
 @pytest.mark.cluster

@@ -30,7 +30,7 @@ from palm_store.job import (
     request_from_environment,
     reward_model_folders,
 )
-from palm_store.prompts import Prompt
+from palm_store.prompts import FoundPrompts, Prompt
 from palm_store.provenance import folder_source, made_from, prompts_source, reward_sources
 from palm_trainer import launch
 from palm_trainer.arguments import Hardware, trainer_arguments
@@ -57,10 +57,10 @@ def _run() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="palm-trainer-") as folder:
         place = Workplace(Path(folder))
-        prompts, scorers = _prepared(request, place)
-        place.put_inputs(_inputs(request, place, prompts))
+        found, scorers = _prepared(request, place)
+        place.put_inputs(_inputs(request, place, found))
         with sigterm_noted(place.stop):
-            trained = _trained(request, place, machine, prompts, scorers, store)
+            trained = _trained(request, place, machine, found.prompts, scorers, store)
             if trained.finished and machine.is_first:  # committed, whatever the signal wants
                 shutil.copy(place.folder / PROVENANCE_FILE, place.model)
                 _commit(store, _record(request, trained, place.model), place.model)
@@ -77,7 +77,7 @@ def _run() -> None:
 
 def _prepared(
     request: TrainingRequest, place: Workplace
-) -> tuple[list[Prompt], list[RewardScorer]]:
+) -> tuple[FoundPrompts, list[RewardScorer]]:
     """Check and download everything; what is wrong must not cost a second of GPU time."""
     anything = Hardware(cuda=False, processes=request.execution.all_processes)
     try:
@@ -93,8 +93,8 @@ def _prepared(
     models = [item.model.uri for item in request.rewards if item.model is not None]
     quiet_libraries([request.base_model, request.prompts.uri, *models])
     judges = [item.name for item in request.rewards if needs_answer(item)]
-    prompts = fetched_prompts(request.prompts, request.storage, answers_for=judges)
-    print(f"{len(prompts)} prompts", flush=True)
+    found = fetched_prompts(request.prompts, request.storage, answers_for=judges)
+    print(f"{len(found.prompts)} prompts", flush=True)
     fetched_model(request.base_model, place.base, request.storage)
     folders = reward_model_folders(place.reward_models, request.storage)
     if launch.is_launched(request.execution):
@@ -102,9 +102,9 @@ def _prepared(
         for item in request.rewards:
             if item.model is not None:
                 folders(item.model)
-        return prompts, []
+        return found, []
     try:
-        return prompts, reward_functions(request.rewards, model_folder=folders)
+        return found, reward_functions(request.rewards, model_folder=folders)
     except ValueError as problem:
         raise InvalidRequest(str(problem)) from None
 
@@ -168,14 +168,14 @@ def _rollout_server(
         server.wait()
 
 
-def _inputs(request: TrainingRequest, place: Workplace, prompts: list[Prompt]) -> MadeFrom:
+def _inputs(request: TrainingRequest, place: Workplace, found: FoundPrompts) -> MadeFrom:
     """Return from what the policy is trained: the contents that were downloaded."""
     folder = reward_model_folders(place.reward_models, request.storage)
     models = [item.model for item in request.rewards if item.model is not None]
     sources = {model.uri: folder_source(model.uri, folder(model)) for model in models}
     return made_from(
         base_model=folder_source(request.base_model, place.base),
-        prompts=prompts_source(request.prompts.uri, prompts),
+        prompts=prompts_source(request.prompts.uri, found.prompts, revision=found.revision),
         rewards=reward_sources(request.rewards, sources),
     )
 
