@@ -7,7 +7,6 @@ ends. Credentials come from boto3's chain. Its exit codes are those of ``palm.ex
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +35,7 @@ from palm_trainer import launch
 from palm_trainer.arguments import Hardware, trainer_arguments
 from palm_trainer.checkpoints import Checkpoints, now, remove_leftovers, sha256_of_files
 from palm_trainer.machines import Machine, this_machine
+from palm_trainer.rollout_server import Lost, nothing_to_lose, rollout_server
 from palm_trainer.stopping import sigterm_noted
 from palm_trainer.workplace import Trained, Workplace
 
@@ -132,9 +132,9 @@ def _trained(
     if launch.is_launched(execution) or rollouts == "vLLMServer":
         place.put_request(request, prompts)
         longest = longest_in(request, place, prompts)
-        with _rollout_server(request, place, longest, has_gpu=has_gpu) as environment:
+        with _rollout_server(request, place, longest, has_gpu=has_gpu) as (environment, lost):
             command = launch.launch_command(execution, place, machine, has_gpu=has_gpu)
-            return launch.launched(command, place, environment)
+            return launch.launched(command, place, environment, lost)
     hardware = present_hardware(1, rollouts)
     return train(request, place, prompts=prompts, scorers=scorers, store=store, hardware=hardware)
 
@@ -142,10 +142,14 @@ def _trained(
 @contextmanager
 def _rollout_server(
     request: TrainingRequest, place: Workplace, longest: int, *, has_gpu: bool
-) -> Iterator[dict[str, str]]:
-    """Run vLLM beside the training where it is wanted; yield the training's environment."""
+) -> Iterator[tuple[dict[str, str], Lost]]:
+    """Run vLLM beside the training where it is wanted.
+
+    Yields:
+        The training's environment, and what says whether the server has ended.
+    """
     if not has_gpu:
-        yield {}
+        yield {}, nothing_to_lose
         return
     import torch
 
@@ -154,18 +158,11 @@ def _rollout_server(
     training, sampling = launch.gpu_split(request.execution, visible)
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(training)}
     if not sampling:
-        yield environment
+        yield environment, nothing_to_lose
         return
-    server = subprocess.Popen(
-        launch.server_command(request.execution, place, longest=longest),
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(sampling)},
-        start_new_session=True,
-    )
-    try:
-        yield environment
-    finally:
-        server.terminate()
-        server.wait()
+    command = launch.server_command(request.execution, place, longest=longest)
+    with rollout_server(command, sampling) as lost:
+        yield environment, lost
 
 
 def _inputs(request: TrainingRequest, place: Workplace, found: FoundPrompts) -> MadeFrom:
