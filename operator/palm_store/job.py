@@ -43,7 +43,7 @@ class InvalidRequest(PalmError):
 
 
 class InvalidData(PalmError):
-    """The prompts cannot be used; trying again does not help."""
+    """Prompts, or what a policy or a reward makes of them, cannot be used; no second try helps."""
 
 
 class Ended(PalmError):
