@@ -18,6 +18,27 @@ def uniforms(seeds: Sequence[int], steps: int) -> NDArray[np.float64]:
     return np.array(rows)
 
 
+class Finiteness(LogitsProcessor):
+    """Notes which logits give a distribution; without a look at them, NaNs are sampled from."""
+
+    def __init__(self) -> None:
+        self._steps: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.Tensor:
+        """Return the logits as they are."""
+        # The largest is NaN where any is, and -inf where no token is possible.
+        self._steps.append(torch.isfinite(scores.amax(dim=-1)))
+        return scores
+
+    def holds(self, counted: torch.Tensor) -> torch.Tensor:
+        """Say of each response whether all of its tokens had a distribution, shape (batch,).
+
+        Args:
+            counted: Which tokens belong to a response, shape (batch, positions).
+        """
+        return (torch.stack(self._steps, dim=1) | ~counted).all(dim=1)
+
+
 class InverseTransform(LogitsProcessor):
     """Leaves one token of each row: the one where its distribution function exceeds the row's draw.
 

@@ -4,7 +4,7 @@ Prompts are the independent unit: a prompt's samples are averaged first, and sta
 those of the mean over prompts.
 """
 
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def policy_result(
             estimator="none" if greedy else generator.estimator,
             mean=float(divergence.mean()),
             standard_error=standard_error(divergence),
-            k3=None if greedy else max(0.0, float(np.mean([item.k3 for item in items]))),
+            k3=None if greedy else _diagnostic([item.k3 for item in items]),
         ),
         prompt_rewards=tuple(tuple(map(_short, row)) for row in found.rewards.mean(axis=2).T),
         prompt_divergences=tuple(map(_short, divergence)),
@@ -83,6 +83,12 @@ def policy_result(
         precision=found.precision,
         provenance=provenance,
     )
+
+
+def _diagnostic(values: list[float]) -> float | None:
+    """Return the mean of k3; None where it overflowed, which says nothing against the policy."""
+    mean = float(np.mean(values))
+    return max(0.0, mean) if isfinite(mean) else None
 
 
 def _short(value: float) -> float:

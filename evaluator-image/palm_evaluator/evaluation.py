@@ -1,16 +1,23 @@
-"""Sampling and scoring until there is enough: the same prompts and seeds for every policy."""
+"""Sampling and scoring until there is enough: the same prompts and seeds for every policy.
+
+Both are functions of the request. So a number that is not finite will be so again, and ends the Job
+with an exit code that is not retried; a training, which samples anew, is retried.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palm.contract import EvaluationRequest
+from palm.errors import NotFinite
 from palm.evaluations import PrecisionReached
 from palm_evaluator.generation import Generator, Sampled, Sampling
 from palm_evaluator.precision import error_units, samples_wanted
 from palm_rewards import Responses, RewardScorer
+from palm_store.job import InvalidData
 from palm_store.prompts import Prompt
 
 
@@ -40,7 +47,11 @@ def evaluated(
     scorers: Sequence[RewardScorer],
     prompts: Sequence[Prompt],
 ) -> Evaluated:
-    """Sample and score; more where the request asks for a precision that is not reached."""
+    """Sample and score; more where the request asks for a precision that is not reached.
+
+    Raises:
+        InvalidData: Log-probabilities or rewards are not finite; names the policy or the reward.
+    """
     found = _round(request, generator, scorers, prompts, first=0)
     wanted = request.settings.precision
     while wanted is not None:
@@ -78,7 +89,34 @@ def _round(
         greedy=settings.decoding == "Greedy",
     )
     sampled = generator.sampled([item.prompt for item in prompts], sampling)
+    check_finite(request, prompts, sampled)
     return Evaluated(sampled, scored(scorers, prompts=prompts, sampled=sampled))
+
+
+def check_finite(
+    request: EvaluationRequest,
+    prompts: Sequence[Prompt],
+    sampled: Sequence[Sequence[Sampled]],
+) -> None:
+    """Refuse a policy whose log-probabilities are NaN or infinite.
+
+    Raises:
+        InvalidData: They are; names the policy, and where the prompt stands.
+    """
+    for prompt, row in zip(prompts, sampled, strict=True):
+        if all(isfinite(item.divergence) for item in row):
+            continue
+        place = f"the prompt of {prompt.place}"
+        if request.policy_digest is None:
+            raise InvalidData(
+                f"the base model's log-probabilities are not finite in a response to {place}: its "
+                "files, or their number format on this hardware, are of no use"
+            )
+        raise InvalidData(
+            f"policy {request.policy}: log-probabilities, its own or the base policy's, are not "
+            f"finite in a response to {place}; a training that diverged leaves such a policy: "
+            "lower training.learningRate or raise training.klCoefficient"
+        )
 
 
 def scored(
@@ -87,7 +125,11 @@ def scored(
     prompts: Sequence[Prompt],
     sampled: Sequence[Sequence[Sampled]],
 ) -> NDArray[np.float64]:
-    """Return the raw rewards, shape (d, prompts, samples)."""
+    """Return the raw rewards, shape (d, prompts, samples).
+
+    Raises:
+        InvalidData: One is not finite; names the reward.
+    """
     flat = [(prompt, item) for prompt, row in zip(prompts, sampled, strict=True) for item in row]
     responses = Responses(
         prompts=[prompt.prompt for prompt, _ in flat],
@@ -95,7 +137,10 @@ def scored(
         token_counts=[item.tokens for _, item in flat],
         answers=[prompt.answer for prompt, _ in flat],
     )
-    values = np.array([scorer(responses) for scorer in scorers], dtype=np.float64)
+    try:
+        values = np.array([scorer(responses) for scorer in scorers], dtype=np.float64)
+    except NotFinite as problem:
+        raise InvalidData(str(problem)) from None
     return values.reshape(len(scorers), len(prompts), -1)
 
 

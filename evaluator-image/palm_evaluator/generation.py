@@ -31,7 +31,9 @@ class Sampled:
     text: str
     tokens: int
     divergence: float
-    """This response's estimate of KL(policy || base policy) in nats."""
+    """This response's estimate of KL(policy || base policy) in nats.
+
+    It is NaN where log-probabilities are not finite."""
     k3: float = 0.0
     """k3 of this response: a diagnostic."""
 

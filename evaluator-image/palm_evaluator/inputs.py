@@ -63,7 +63,8 @@ def fetched_inputs(request: EvaluationRequest, store: ResultStore, folder: Path)
         StoreUnavailable: S3 or Hugging Face does not answer.
     """
     judges = [item.name for item in request.rewards if needs_answer(item)]
-    prompts = fetched_prompts(request.prompts, request.storage, answers_for=judges)
+    found = fetched_prompts(request.prompts, request.storage, answers_for=judges)
+    prompts = found.prompts
     check_prompts(request, prompts)
     policies = [
         _policy(request, store, digest, folder / "policies" / digest)
@@ -84,7 +85,7 @@ def fetched_inputs(request: EvaluationRequest, store: ResultStore, folder: Path)
     policy, source = policies[0] if policies and not mixed else (None, None)
     made = made_from(
         base_model=folder_source(request.base_model, base),
-        prompts=prompts_source(request.prompts.uri, prompts),
+        prompts=prompts_source(request.prompts.uri, prompts, revision=found.revision),
         rewards=reward_sources(request.rewards, models),
     )
     known = provenance(

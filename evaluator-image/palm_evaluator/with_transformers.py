@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from palm.contract import AdapterSettings
-from palm_evaluator.draws import InverseTransform, uniforms
+from palm_evaluator.draws import Finiteness, InverseTransform, uniforms
 from palm_evaluator.generation import Sampled, Sampling, end_tokens, generation_ids
 from palm_evaluator.mixture import Adapted, Expert, Mixture
 
@@ -102,17 +102,19 @@ class TransformersGenerator:
             prompt_mask.to(self._policy.device),
         )
         length, steps = prompt_ids.shape[1], sampling.max_completion_tokens
+        finite = Finiteness()
         draws = [InverseTransform(uniforms(seeds, steps), prompt_length=length)]
         sequences = self._policy.generate(
             input_ids=prompt_ids,
             attention_mask=prompt_mask,
             max_new_tokens=steps,
-            logits_processor=LogitsProcessorList([] if sampling.greedy else draws),
+            logits_processor=LogitsProcessorList([finite, *([] if sampling.greedy else draws)]),
         )
         response = sequences[:, length:]
         counted = counted_tokens(response, self._ends)
         mask = torch.cat([prompt_mask, counted.to(prompt_mask.dtype)], dim=1)
         exact, k3 = self._divergences(sequences, mask, counted, sampling)
+        exact = exact.masked_fill(~finite.holds(counted).to(exact.device), float("nan"))
         return [
             Sampled(
                 text=self._tokenizer.decode(ids[kept], skip_special_tokens=True),

@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 
 from palm.contract import ModelReward, RewardFunction
-from palm.errors import InvalidResult
+from palm.errors import InvalidResult, NotFinite
 from palm_rewards.entrypoint import EntrypointProcess
 from palm_rewards.responses import Responses
 from palm_rewards.verifiable import Scores, verifiable_scores
@@ -38,8 +38,9 @@ class RewardScorer:
         """Return one finite reward per response.
 
         Raises:
-            InvalidResult: The reward returned another number of values, one that is not finite, or
-                took too long; the message has its name.
+            InvalidResult: The reward returned another number of values, or took too long; the
+                message has its name.
+            NotFinite: A value is NaN or infinite; likewise.
         """
         keys = responses.keys()
         first = {key: position for position, key in reversed(list(enumerate(keys)))}
@@ -63,7 +64,7 @@ class RewardScorer:
             )
         for position, value in zip(positions, values, strict=True):
             if not isfinite(value):
-                raise InvalidResult(
+                raise NotFinite(
                     f"reward {self.name!r} of response {position} is {value}; must be finite"
                 )
         if took > self.seconds:

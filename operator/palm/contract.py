@@ -21,7 +21,7 @@ from palm.evaluations import (
     RewardEstimate,
 )
 from palm.objectives import EntrypointReward, ModelReward, RewardFunction, VerifiableReward
-from palm.schema import Digest, Model, Name, canonical_json, digest_of
+from palm.schema import SUM_ERROR, Digest, Model, Name, canonical_json, digest_of
 from palm.sources import AdapterSettings, PromptSource, StorageLocation
 
 __all__ = [
@@ -136,6 +136,16 @@ class TrainingRequest(Model):
         lengths = (len(self.rewards), len(self.affine_maps), len(self.weights))
         if len(set(lengths)) != 1:
             raise ValueError(f"rewards, affineMaps and weights must have one length, not {lengths}")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_on_the_simplex(self) -> Self:
+        """Another vector would train for another objective than any policy is judged by."""
+        total = sum(self.weights)
+        if min(self.weights, default=0.0) < 0 or abs(total - 1) > SUM_ERROR:
+            raise ValueError(
+                f"weights must be at least 0 and sum to 1; {list(self.weights)} sum to {total:.9g}"
+            )
         return self
 
 

@@ -5,6 +5,7 @@
     PalmError
     ├── InvalidPortfolio    the resource breaks a rule that its schema cannot say
     ├── InvalidResult       a result is unreadable, incomplete, not finite, or has no trade-off
+    │   └── NotFinite       a reward is NaN or infinite
     ├── NoCertificate       extreme policies are missing, so nothing bounds what is possible
     ├── InvalidPreference   a user's preference has no weight vector
     ├── InvalidRouteTable   a route table is unreadable or not a Portfolio's
@@ -28,6 +29,10 @@ class InvalidPortfolio(PalmError):
 
 class InvalidResult(PalmError):
     """A result cannot be used: unreadable, of another schema, not finite, or without trade-off."""
+
+
+class NotFinite(InvalidResult):
+    """A reward of a response is NaN or infinite; the message names the reward."""
 
 
 class InvalidPreference(PalmError):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from palm.objectives import RewardFunction
-from palm.schema import Digest, Model, Name, Sha256
+from palm.schema import SUM_ERROR, Digest, Model, Name, Sha256
 from palm.sources import AdapterSettings, PromptSource, StorageLocation
 
 MAX_RESULT_BYTES = 8 * 1024 * 1024
@@ -14,7 +14,6 @@ MAX_RESULT_BYTES = 8 * 1024 * 1024
 MAX_RESULT_PROMPTS = 40_000
 _MOST_REWARDS = 8
 _BYTES_PER_NUMBER = 20
-_SUM_ERROR = 1e-6
 
 Text = Annotated[str, Field(max_length=1024)]
 Rewards = Annotated[tuple[float, ...], Field(max_length=_MOST_REWARDS)]
@@ -98,7 +97,7 @@ class EvaluationRequest(Model):
         if len({part.policy_digest for part in self.mixture}) < len(self.mixture):
             raise ValueError("a policy is in the mixture more than once")
         total = fsum(part.weight for part in self.mixture)
-        if abs(total - 1) > _SUM_ERROR:
+        if abs(total - 1) > SUM_ERROR:
             raise ValueError(f"the weights of the mixture must sum to 1, not {total:.9g}")
         return self
 

@@ -8,7 +8,8 @@ code  name             what happened, and what is done
 ====  ===============  =========================================================================
 0     DONE             done, or found done
 64    INVALID_REQUEST  the request, or a model or setting that it names, cannot be used; not retried
-65    INVALID_DATA     the prompts cannot be used; not retried
+65    INVALID_DATA     the prompts cannot be used, or an evaluation's log-probabilities or rewards
+                       are not finite; not retried
 70    FAILED           anything unforeseen; retried, a training from its last checkpoint
 71    NO_RESOURCES     out of memory (GPU or host, caught) or disk; retried, but rather mend it
 75    UNAVAILABLE      S3 or the network does not answer, or only an error; retried

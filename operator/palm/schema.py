@@ -11,6 +11,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+SUM_ERROR = 1e-6
+"""How far from 1 weights may sum: rounding of their decimals, and no more."""
+
 
 class Model(BaseModel):
     """Frozen, camelCase on the wire, strict about unknown fields and non-finite numbers."""

@@ -26,7 +26,7 @@ from palm.contract import (
 from palm.errors import InvalidResult, PalmError, StoreUnavailable
 from palm.exit_codes import ExitCode
 from palm_store.fetch import fetch
-from palm_store.prompts import Prompt, check_answers, read_prompts
+from palm_store.prompts import FoundPrompts, check_answers, read_prompts
 
 RequestType = TypeVar("RequestType", bound=Model)
 
@@ -43,7 +43,7 @@ class InvalidRequest(PalmError):
 
 
 class InvalidData(PalmError):
-    """The prompts cannot be used; trying again does not help."""
+    """Prompts, or what a policy or a reward makes of them, cannot be used; no second try helps."""
 
 
 class Ended(PalmError):
@@ -194,7 +194,7 @@ def fetched_model(
 
 def fetched_prompts(
     source: PromptSource, storage: StorageLocation, *, answers_for: Sequence[str] = ()
-) -> list[Prompt]:
+) -> FoundPrompts:
     """Download and check the prompts.
 
     Args:
@@ -206,9 +206,9 @@ def fetched_prompts(
         InvalidData: There are none, or they cannot be used.
     """
     try:
-        prompts = read_prompts(source, storage)
-        check_answers(prompts, answers_for)
-        return prompts
+        found = read_prompts(source, storage)
+        check_answers(found.prompts, answers_for)
+        return found
     except (ValueError, InvalidResult) as problem:
         raise InvalidData(f"{source.uri}: {problem}") from None
 

@@ -74,13 +74,19 @@ def files_sha256(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def prompts_source(uri: str, prompts: Iterable[Prompt]) -> Source:
-    """Return what the prompts are: the digest of those that are used, one JSON text per line."""
+def prompts_source(uri: str, prompts: Iterable[Prompt], *, revision: str | None) -> Source:
+    """Return what the prompts are: the digest of those that are used, one JSON text per line.
+
+    Args:
+        uri: Where they lie.
+        prompts: Those that are used.
+        revision: The commit of a Hugging Face dataset that they were read at; None: none.
+    """
     digest = hashlib.sha256()
     for item in prompts:
         digest.update(canonical_json({"answer": item.answer, "prompt": item.prompt}).encode())
         digest.update(b"\n")
-    return Source(uri=uri, sha256=digest.hexdigest())
+    return Source(uri=uri, revision=revision, sha256=digest.hexdigest())
 
 
 def reward_sources(

@@ -99,9 +99,9 @@ def test_the_commit_that_was_downloaded_is_noted_and_the_note_is_no_input(tmp_pa
 
 
 def test_the_digest_of_prompts_is_of_those_that_are_used() -> None:
-    whole, part = (prompts_source("s3://data/x", PROMPTS[:n]) for n in (20, 10))
+    whole, part = (prompts_source("s3://data/x", PROMPTS[:n], revision=None) for n in (20, 10))
     assert whole.sha256 != part.sha256
-    assert part == prompts_source("s3://data/x", list(PROMPTS[:10]))
+    assert part == prompts_source("s3://data/x", list(PROMPTS[:10]), revision=None)
 
 
 def test_every_reward_says_where_it_comes_from() -> None:

@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from palm.contract import PromptSource, StorageLocation
+from palm.contract import PromptSource, StorageLocation, VerifiableReward
 from palm.errors import InvalidResult, StoreUnavailable
+from palm_rewards.responses import Responses
+from palm_rewards.verifiable import verifiable_scores
 from palm_store import S3Store
 from palm_store.job import InvalidData, fetched_prompts
 from palm_store.prompts import Columns, Prompt, check_answers, parsed_prompts, read_prompts
@@ -37,6 +39,27 @@ def test_texts_without_answers_are_read_and_other_columns_ignored() -> None:
 def test_numbers_are_answers() -> None:
     content = b'{"prompt": "a", "answer": 18}\n{"prompt": "b", "answer": 0.5}'
     assert [item.answer for item in parsed_prompts(content, None)] == ["18", "0.5"]
+
+
+def test_whole_numbers_that_became_floats_are_integers_again() -> None:
+    """Pandas makes floats of a column of integers with a gap; ExactMatch compares texts."""
+    written = {12.0: "12", -3.0: "-3", -0.0: "0", 0.5: "0.5", 1e15: "1" + "0" * 15, 1e300: "1e+300"}
+    for kind, prompts in (
+        ("Parquet", parquet(prompt=["a"] * len(written), answer=list(written))),
+        ("JSON", "".join(f'{{"prompt": "a", "answer": {n!r}}}\n' for n in written).encode()),
+    ):
+        found = [item.answer for item in parsed_prompts(prompts, None)]
+        assert found == list(written.values()), kind
+    (gap, whole) = parsed_prompts(parquet(prompt=["a", "b"], answer=[None, 12.0]), None)
+    assert (gap.answer, whole.answer) == (None, "12")
+    exact = verifiable_scores("exact", VerifiableReward(type="ExactMatch"))
+    said = Responses(prompts=["b"], texts=["12"], token_counts=[1], answers=[whole.answer])
+    assert exact(said) == [1.0]
+
+
+def test_a_text_stays_as_it_was_written() -> None:
+    content = b'{"prompt": "a", "answer": "12.0"}'
+    assert parsed_prompts(content, None)[0].answer == "12.0"
 
 
 def test_lines_are_counted_as_an_editor_counts_them() -> None:
@@ -189,10 +212,10 @@ def test_files_of_s3_are_read_in_the_order_of_their_names(storage: StorageLocati
     store.write("part-2.jsonl", b'{"prompt": "c"}')
     store.write("part-1.parquet", parquet(prompt=["a", "b"]))
     store.write("other.jsonl", b"{not json}")
-    found = read_prompts(source(storage, "part-*"), storage)
+    found = read_prompts(source(storage, "part-*"), storage).prompts
     assert [item.prompt for item in found] == ["a", "b", "c"]
     assert [item.place for item in found][1:] == ["part-1.parquet, row 2", "part-2.jsonl, line 1"]
-    assert len(read_prompts(source(storage, "part-*", limit=1), storage)) == 1
+    assert len(read_prompts(source(storage, "part-*", limit=1), storage).prompts) == 1
 
 
 @pytest.mark.cluster

@@ -7,7 +7,6 @@ ends. Credentials come from boto3's chain. Its exit codes are those of ``palm.ex
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -30,12 +29,13 @@ from palm_store.job import (
     request_from_environment,
     reward_model_folders,
 )
-from palm_store.prompts import Prompt
+from palm_store.prompts import FoundPrompts, Prompt
 from palm_store.provenance import folder_source, made_from, prompts_source, reward_sources
 from palm_trainer import launch
 from palm_trainer.arguments import Hardware, trainer_arguments
 from palm_trainer.checkpoints import Checkpoints, now, remove_leftovers, sha256_of_files
 from palm_trainer.machines import Machine, this_machine
+from palm_trainer.rollout_server import Lost, nothing_to_lose, rollout_server
 from palm_trainer.stopping import sigterm_noted
 from palm_trainer.workplace import Trained, Workplace
 
@@ -57,10 +57,10 @@ def _run() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="palm-trainer-") as folder:
         place = Workplace(Path(folder))
-        prompts, scorers = _prepared(request, place)
-        place.put_inputs(_inputs(request, place, prompts))
+        found, scorers = _prepared(request, place)
+        place.put_inputs(_inputs(request, place, found))
         with sigterm_noted(place.stop):
-            trained = _trained(request, place, machine, prompts, scorers, store)
+            trained = _trained(request, place, machine, found.prompts, scorers, store)
             if trained.finished and machine.is_first:  # committed, whatever the signal wants
                 shutil.copy(place.folder / PROVENANCE_FILE, place.model)
                 _commit(store, _record(request, trained, place.model), place.model)
@@ -77,7 +77,7 @@ def _run() -> None:
 
 def _prepared(
     request: TrainingRequest, place: Workplace
-) -> tuple[list[Prompt], list[RewardScorer]]:
+) -> tuple[FoundPrompts, list[RewardScorer]]:
     """Check and download everything; what is wrong must not cost a second of GPU time."""
     anything = Hardware(cuda=False, processes=request.execution.all_processes)
     try:
@@ -93,8 +93,8 @@ def _prepared(
     models = [item.model.uri for item in request.rewards if item.model is not None]
     quiet_libraries([request.base_model, request.prompts.uri, *models])
     judges = [item.name for item in request.rewards if needs_answer(item)]
-    prompts = fetched_prompts(request.prompts, request.storage, answers_for=judges)
-    print(f"{len(prompts)} prompts", flush=True)
+    found = fetched_prompts(request.prompts, request.storage, answers_for=judges)
+    print(f"{len(found.prompts)} prompts", flush=True)
     fetched_model(request.base_model, place.base, request.storage)
     folders = reward_model_folders(place.reward_models, request.storage)
     if launch.is_launched(request.execution):
@@ -102,9 +102,9 @@ def _prepared(
         for item in request.rewards:
             if item.model is not None:
                 folders(item.model)
-        return prompts, []
+        return found, []
     try:
-        return prompts, reward_functions(request.rewards, model_folder=folders)
+        return found, reward_functions(request.rewards, model_folder=folders)
     except ValueError as problem:
         raise InvalidRequest(str(problem)) from None
 
@@ -132,9 +132,9 @@ def _trained(
     if launch.is_launched(execution) or rollouts == "vLLMServer":
         place.put_request(request, prompts)
         longest = longest_in(request, place, prompts)
-        with _rollout_server(request, place, longest, has_gpu=has_gpu) as environment:
+        with _rollout_server(request, place, longest, has_gpu=has_gpu) as (environment, lost):
             command = launch.launch_command(execution, place, machine, has_gpu=has_gpu)
-            return launch.launched(command, place, environment)
+            return launch.launched(command, place, environment, lost)
     hardware = present_hardware(1, rollouts)
     return train(request, place, prompts=prompts, scorers=scorers, store=store, hardware=hardware)
 
@@ -142,10 +142,14 @@ def _trained(
 @contextmanager
 def _rollout_server(
     request: TrainingRequest, place: Workplace, longest: int, *, has_gpu: bool
-) -> Iterator[dict[str, str]]:
-    """Run vLLM beside the training where it is wanted; yield the training's environment."""
+) -> Iterator[tuple[dict[str, str], Lost]]:
+    """Run vLLM beside the training where it is wanted.
+
+    Yields:
+        The training's environment, and what says whether the server has ended.
+    """
     if not has_gpu:
-        yield {}
+        yield {}, nothing_to_lose
         return
     import torch
 
@@ -154,28 +158,21 @@ def _rollout_server(
     training, sampling = launch.gpu_split(request.execution, visible)
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(training)}
     if not sampling:
-        yield environment
+        yield environment, nothing_to_lose
         return
-    server = subprocess.Popen(
-        launch.server_command(request.execution, place, longest=longest),
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(sampling)},
-        start_new_session=True,
-    )
-    try:
-        yield environment
-    finally:
-        server.terminate()
-        server.wait()
+    command = launch.server_command(request.execution, place, longest=longest)
+    with rollout_server(command, sampling) as lost:
+        yield environment, lost
 
 
-def _inputs(request: TrainingRequest, place: Workplace, prompts: list[Prompt]) -> MadeFrom:
+def _inputs(request: TrainingRequest, place: Workplace, found: FoundPrompts) -> MadeFrom:
     """Return from what the policy is trained: the contents that were downloaded."""
     folder = reward_model_folders(place.reward_models, request.storage)
     models = [item.model for item in request.rewards if item.model is not None]
     sources = {model.uri: folder_source(model.uri, folder(model)) for model in models}
     return made_from(
         base_model=folder_source(request.base_model, place.base),
-        prompts=prompts_source(request.prompts.uri, prompts),
+        prompts=prompts_source(request.prompts.uri, found.prompts, revision=found.revision),
         rewards=reward_sources(request.rewards, sources),
     )
 

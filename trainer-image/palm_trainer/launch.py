@@ -10,9 +10,12 @@ from pathlib import Path
 
 from palm.contract import Execution
 from palm.errors import PalmError
+from palm.exit_codes import ExitCode
 from palm_store.job import Ended, Interrupted, InvalidRequest
 from palm_trainer.arguments import VLLM_PORT, Rollouts
 from palm_trainer.machines import Machine
+from palm_trainer.processes import end_process
+from palm_trainer.rollout_server import Lost, nothing_to_lose
 from palm_trainer.workplace import Trained, Workplace
 
 CONFIGURATIONS = Path(__file__).with_name("configurations")
@@ -23,6 +26,9 @@ _FILES = {
     "FSDP": "fsdp.yaml",
 }
 _POLL = 0.5
+_LAUNCHERS_GRACE = 40.0  # torch's launcher gives its own processes 30 s
+_MAY_BE_THE_SERVERS = (ExitCode.FAILED, ExitCode.UNAVAILABLE)
+"""What a process says of a server that does not answer, among others."""
 # Nodes start apart: one may have to fetch the image first.
 _PATIENCE = ("--rdzv_conf", "timeout=1800")
 
@@ -168,12 +174,24 @@ def gpu_split(execution: Execution, visible: list[str]) -> tuple[list[str], list
     return visible[: execution.processes], visible[execution.processes : needed]
 
 
-def launched(command: list[str], place: Workplace, environment: Mapping[str, str]) -> Trained:
+def launched(
+    command: list[str],
+    place: Workplace,
+    environment: Mapping[str, str],
+    lost: Lost = nothing_to_lose,
+) -> Trained:
     """Run a launch to its end and return what came of it.
+
+    Args:
+        command: What launches the processes.
+        place: Where they find what to do, and leave what came of it.
+        environment: What they get beside this process's own.
+        lost: Whether the server that they ask has ended; then they are stopped.
 
     Raises:
         Ended: A process said why it gave up.
         ProcessLost: One did not.
+        ServerLost: The server that they ask has ended.
         Interrupted: The end was asked for before the processes had met.
     """
     # Its own session: a signal to this process's group must not end it before its checkpoint.
@@ -183,13 +201,16 @@ def launched(command: list[str], place: Workplace, environment: Mapping[str, str
             time.sleep(_POLL)
             if place.stop and not place.has_begun:
                 raise Interrupted("interrupted by SIGTERM before the training began")
+            if lost():
+                break
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+        end_process(process, grace=_LAUNCHERS_GRACE)
     if (outcome := place.outcome()) is not None and process.returncode == 0:
         return outcome
-    if failure := place.failure():
+    failure = place.failure()
+    if (gone := lost()) and (failure is None or failure.code in _MAY_BE_THE_SERVERS):
+        raise gone
+    if failure:
         raise Ended(failure.code, failure.message)
     raise ProcessLost(
         f"a training process ended with {process.returncode} and did not say why; where the "

@@ -41,7 +41,8 @@ _MEANINGS: dict[int, Meaning] = {
     ExitCode.INVALID_REQUEST: _REQUEST,
     ExitCode.INVALID_DATA: Meaning(
         "InvalidData",
-        "its prompts or models cannot be used: no second try would help",
+        "its prompts, or numbers of its policy or a reward, cannot be used: no second try would "
+        "help",
         "correct the data that the last line of its log names",
     ),
     ExitCode.FAILED: _PROGRAM,

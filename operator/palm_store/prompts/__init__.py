@@ -6,11 +6,12 @@ checked before anything is used, and an error names the line.
 
 from palm_store.prompts.reading import MAX_PROMPTS_BYTES, check_answers, parsed_prompts
 from palm_store.prompts.rows import Columns, Prompt
-from palm_store.prompts.source import read_prompts
+from palm_store.prompts.source import FoundPrompts, read_prompts
 
 __all__ = [
     "MAX_PROMPTS_BYTES",
     "Columns",
+    "FoundPrompts",
     "Prompt",
     "check_answers",
     "parsed_prompts",

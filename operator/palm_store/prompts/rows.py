@@ -7,6 +7,7 @@ from typing import Any
 
 ROLES = ("system", "user", "assistant")
 MAX_ROW_CHARACTERS = 1024 * 1024
+_EXACT = 2**53  # every whole number up to here is a float; beyond, digits would be made up
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,14 @@ def _answer(value: Any, place: str) -> str | None:
     if isinstance(value, float) and not isfinite(value):
         # What pandas writes where there is none: it would be compared with as the text "nan".
         raise ValueError(f"{place} is {value}; it must be a text or a finite number")
-    return _text(str(value), place)
+    return _text(_written(value), place)
+
+
+def _written(value: str | int | float) -> str:
+    """Return an answer as people write it: a column of integers with a gap comes as floats."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        return str(int(value))
+    return str(value)
 
 
 def _kind(value: Any) -> str:
