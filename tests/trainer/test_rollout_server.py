@@ -19,7 +19,7 @@ from palm_trainer.rollout_server import ServerLost, rollout_server
 from palm_trainer.workplace import Failure, Trained, Workplace
 
 DONE = Trained(finished=True, steps=3, seconds=1.0, final_rewards={})
-FOREVER = "import time; time.sleep(600)"
+FOREVER = "import time; time.sleep(60)"
 NOTES_ITSELF = "import os, sys, time; open(sys.argv[1] + '/pid', 'w').write(str(os.getpid())); "
 
 
@@ -46,7 +46,7 @@ def is_running(pid: int) -> bool:
 
 def test_a_training_is_stopped_once_its_server_has_ended(place: Workplace) -> None:
     began = time.monotonic()
-    waits = NOTES_ITSELF + "time.sleep(600)"
+    waits = NOTES_ITSELF + "time.sleep(60)"
     with pytest.raises(ServerLost) as caught:
         trained(place, waits, "import time; time.sleep(2); raise SystemExit(3)")
     assert time.monotonic() - began < 20
@@ -82,7 +82,7 @@ def test_a_process_with_a_reason_of_its_own_is_believed(place: Workplace) -> Non
 
 def test_a_server_lives_as_long_as_the_training_and_no_longer(place: Workplace) -> None:
     place.put_outcome(DONE)
-    waits = NOTES_ITSELF + "time.sleep(600)"
+    waits = NOTES_ITSELF + "time.sleep(60)"
     until_it_runs = (
         "import os, sys, time\n"
         "while not (os.path.exists(sys.argv[1] + '/pid') and open(sys.argv[1] + '/pid').read()):\n"
@@ -99,7 +99,7 @@ def test_a_process_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Pa
         f"child = subprocess.Popen([sys.executable, '-c', {FOREVER!r}])\n"
         "open(sys.argv[1] + '/pid.part', 'w').write(str(child.pid))\n"
         "os.rename(sys.argv[1] + '/pid.part', sys.argv[1] + '/pid')\n"
-        "time.sleep(600)"
+        "time.sleep(60)"
     )
     process = Popen(python(stubborn, tmp_path), start_new_session=True)
     while not (tmp_path / "pid").exists():
