@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from palm import artifacts
 from palm.contract import AffineMap
+from palm.errors import InvalidResult
 from palm.route_table import RouteGuarantee
 from palm_operator.api.portfolio import Portfolio
 from palm_operator.api.status import (
@@ -17,7 +18,7 @@ from palm_operator.api.status import (
 )
 from palm_operator.api.training import Adapter
 from palm_operator.calls.requests import Policy, storage_location
-from palm_operator.deciding.manifest_file import ManifestFile, Shortfalls
+from palm_operator.deciding.manifest_file import ManifestFile, Shortfalls, pinned_manifest
 from palm_operator.jobs.manifests import shown_weights
 from palm_operator.observed import Observed
 from palm_operator.said.status import POLICIES_LIMIT, number, refreshed, shortfall
@@ -88,6 +89,31 @@ def chosen(portfolio: Portfolio, manifest: ManifestFile, *, sha256: str) -> Chos
         }
     )
     return Chosen(portfolio.model_copy(update={"spec": made_from}), manifest, sha256)
+
+
+def kept_choice(
+    portfolio: Portfolio, content: bytes, *, sha256: str, revision: str
+) -> Chosen | None:
+    """Return a portfolio that was published, from its manifest; None where that is another's.
+
+    Args:
+        portfolio: Whose it is.
+        content: The manifest as it lies in S3.
+        sha256: Of the manifest, as the status or the record says.
+        revision: That it is of.
+    """
+    metadata = portfolio.metadata
+    try:
+        manifest = pinned_manifest(
+            content,
+            sha256=sha256,
+            revision=revision,
+            namespace=metadata.namespace,
+            name=metadata.name,
+        )
+    except InvalidResult:
+        return None
+    return chosen(portfolio, manifest, sha256=sha256)
 
 
 def deployed(

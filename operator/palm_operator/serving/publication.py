@@ -5,18 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from palm.errors import InvalidResult
 from palm_operator.api.portfolio import Portfolio
 from palm_operator.api.status import DeployedPortfolio
 from palm_operator.calls.requests import Policy
 from palm_operator.calls.work import Work
-from palm_operator.deciding.manifest_file import pinned_manifest
 from palm_operator.names import inference_service_name, shared_service_name
 from palm_operator.objects import contains
 from palm_operator.observed import Observed
 from palm_operator.said.servers import AWAITING_TURN, Publishing, published_said
 from palm_operator.said.status import Said, refreshed
-from palm_operator.serving.chosen import Chosen, chosen
+from palm_operator.serving.chosen import Chosen, kept_choice
 from palm_operator.serving.inference_services import as_it_runs, inference_service
 from palm_operator.serving.observed_services import Service, ServiceKind
 from palm_operator.serving.revisions import is_same, switched
@@ -105,25 +103,15 @@ def remade(portfolio: Portfolio, work: Work, observed: Observed) -> tuple[dict[s
     With the rollout Recreate only where none but those are there: else they made room.
     """
     said, content = portfolio.status.portfolio, observed.evidence.deployed
-    serving, metadata = portfolio.spec.serving, portfolio.metadata
+    serving = portfolio.spec.serving
     if said is None or content is None or serving.mode == "None" or not observed.serves:
         return ()
     deployed, there = _services(said), {service.name for service in observed.services}
     if serving.rollout == "Recreate" and not there <= deployed:
         return ()
-    try:
-        manifest = pinned_manifest(
-            content,
-            sha256=said.manifest.sha256,
-            revision=said.revision,
-            namespace=metadata.namespace,
-            name=metadata.name,
-        )
-    except InvalidResult:
+    choice = kept_choice(portfolio, content, sha256=said.manifest.sha256, revision=said.revision)
+    if choice is None or (serving.mode == "SharedAdapters" and choice.manifest.is_full):
         return ()
-    if serving.mode == "SharedAdapters" and manifest.is_full:
-        return ()
-    choice = chosen(portfolio, manifest, sha256=said.manifest.sha256)
     servers = _wanted(choice, replace(work, revision=choice.revision), observed)
     lost = deployed - there - set(observed.conflicts)
     return tuple(server.manifest for name, server in servers.items() if name in lost)

@@ -7,12 +7,10 @@ manifest. Since when it is deployed is not taken: that it is, is what is told an
 
 from collections.abc import Iterable
 
-from palm.errors import InvalidResult
 from palm_operator.api.portfolio import Portfolio
-from palm_operator.deciding.manifest_file import pinned_manifest
 from palm_operator.observed import Observed
 from palm_operator.record.chain import Recorded
-from palm_operator.serving.chosen import chosen, deployed
+from palm_operator.serving.chosen import deployed, kept_choice
 from palm_operator.serving.observed_services import Service
 from palm_operator.serving.publication import has_lost_servers, service_names
 
@@ -42,17 +40,9 @@ def recalled(portfolio: Portfolio, observed: Observed) -> Portfolio:
     last = record.deployment(metadata.uid) if record else None
     if portfolio.status.portfolio is not None or last is None or content is None:
         return portfolio
-    try:
-        manifest = pinned_manifest(
-            content,
-            sha256=last.manifest.sha256,
-            revision=last.revision,
-            namespace=metadata.namespace,
-            name=metadata.name,
-        )
-    except InvalidResult:
+    choice = kept_choice(portfolio, content, sha256=last.manifest.sha256, revision=last.revision)
+    if choice is None:
         return portfolio
-    choice = chosen(portfolio, manifest, sha256=last.manifest.sha256)
     known = deployed(choice, observed, services=service_names(choice, observed))
     status = portfolio.status.model_copy(update={"portfolio": known})
     return portfolio.model_copy(update={"status": status})
