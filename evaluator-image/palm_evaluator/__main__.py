@@ -11,6 +11,7 @@ import hashlib
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ from palm_store.job import (
     quiet_libraries,
     request_from_environment,
 )
+from palm_store.prompts import Prompt
 
 
 def main() -> int:
@@ -149,13 +151,8 @@ def longest_sequence(request: EvaluationRequest, inputs: Inputs, *, spare: int =
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    from palm_rewards.base_model import chat_text
-
     tokenizer: Any = AutoTokenizer.from_pretrained(inputs.base, trust_remote_code=False)
-    for item in inputs.prompts:
-        if not isinstance(item.prompt, str):
-            chat_text(tokenizer, item)
-    lengths = [len(generation_ids(tokenizer, item.prompt)) for item in inputs.prompts]
+    lengths = [_tokens(tokenizer, item) for item in inputs.prompts]
     longest = max(lengths) + request.settings.max_completion_tokens
     config: Any = AutoConfig.from_pretrained(inputs.base, trust_remote_code=False)
     limit = getattr(config, "max_position_embeddings", None)
@@ -166,6 +163,13 @@ def longest_sequence(request: EvaluationRequest, inputs: Inputs, *, spare: int =
             f"{limit - spare} that the base model can take"
         )
     return longest
+
+
+def _tokens(tokenizer: Any, item: Prompt) -> int:
+    from palm_rewards.base_model import refusal_named
+
+    with nullcontext() if isinstance(item.prompt, str) else refusal_named(item):
+        return len(generation_ids(tokenizer, item.prompt))
 
 
 def _store_responses(

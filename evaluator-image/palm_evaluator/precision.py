@@ -42,10 +42,8 @@ def samples_wanted(
         The present number where no more are to be drawn.
     """
     have, most = values.shape[2], wanted.max_samples_per_prompt
-    if values.shape[1] < _LEAST:
-        return have, _reached(
-            0.0, wanted, "Prompts"
-        )  # prompts differ, and one does not say how much
+    if values.shape[1] < _LEAST:  # prompts differ, and one does not say how much
+        return have, _reached(0.0, wanted, "Prompts")
     counted = [(row / unit) for row, unit in zip(values, units, strict=True) if unit]
     error = max((_error(row) for row in counted), default=0.0)
     if error <= wanted.standard_error:

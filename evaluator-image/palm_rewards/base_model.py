@@ -1,5 +1,7 @@
 """Whether a base model can be used, said before it is loaded: shared by trainer and evaluator."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ from jinja2 import TemplateError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from palm_rewards.score_head import check_shapes
+from palm_rewards.loading import check_complete, check_tokenizer, first_line
 from palm_store.job import InvalidData, InvalidRequest
 from palm_store.prompts import Prompt
 
@@ -25,19 +27,17 @@ def check_base_model(uri: str, folder: Path) -> None:
         ValueError: It comes with code of its own.
     """
     try:
-        problem = _problem(folder)
+        _check(folder)
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise  # ``palm_store.job`` has the words for it
         problem = first_line(error).replace(str(folder), uri)
-    if problem:
-        raise InvalidRequest(f"base model {uri} cannot be used: {problem}")
+        raise InvalidRequest(f"base model {uri} cannot be used: {problem}") from None
 
 
-def _problem(folder: Path) -> str:
+def _check(folder: Path) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        return "its files have no tokenizer"
+    check_tokenizer(tokenizer)
     _, loading = AutoModelForCausalLM.from_pretrained(
         folder,
         device_map="meta",
@@ -46,10 +46,7 @@ def _problem(folder: Path) -> str:
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    if missing := sorted(loading["missing_keys"]):
-        return f"its files lack {missing[0]} and {len(missing) - 1} more weights"
-    check_shapes(loading)
-    return ""
+    check_complete(loading)
 
 
 def chat_text(tokenizer: Any, item: Prompt) -> str:
@@ -58,18 +55,23 @@ def chat_text(tokenizer: Any, item: Prompt) -> str:
     Raises:
         InvalidData: There is no template, or it refuses the chat; names the line.
     """
-    try:
+    with refusal_named(item):
         return str(
             tokenizer.apply_chat_template(item.prompt, tokenize=False, add_generation_prompt=True)
         )
+
+
+@contextmanager
+def refusal_named(item: Prompt) -> Iterator[None]:
+    """Say which prompt's chat it is that a template refuses.
+
+    Raises:
+        InvalidData: There is no template, or it refuses the chat; names the line.
+    """
+    try:
+        yield
     except (ValueError, TypeError, TemplateError) as problem:
         raise InvalidData(
             f"{item.place} cannot be written by the base model's chat template: "
             f"{first_line(problem)}"
         ) from None
-
-
-def first_line(problem: BaseException) -> str:
-    """Return the first line of what an error says."""
-    lines = str(problem).strip().splitlines()
-    return lines[0][:300] if lines else type(problem).__name__

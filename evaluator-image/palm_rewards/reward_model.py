@@ -8,8 +8,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from palm.contract import ModelReward
+from palm_rewards.loading import check_shapes, check_tokenizer
 from palm_rewards.responses import Responses
-from palm_rewards.score_head import ScoreHeadModel, check_shapes
+from palm_rewards.score_head import ScoreHeadModel
 from palm_rewards.templates import batches, cut, first_of_pair, formatted, messages
 
 _TOKENS_AT_ONCE = {"cuda": 16_384, "cpu": 4_096}
@@ -142,8 +143,7 @@ def _check(model: Any, tokenizer: Any, reward: ModelReward) -> None:
         raise ValueError(
             "Softmax of its only label is 1, whatever the response; use Sigmoid or None"
         )
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise ValueError("its files have no tokenizer")
+    check_tokenizer(tokenizer)
     if reward.template == "Chat" and not tokenizer.chat_template:
         raise ValueError(
             "it has no chat template; use template Pair, Response or Format, or add one to its "

@@ -5,13 +5,14 @@ package that trained them is not needed to read them.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from transformers import AutoModel
+
+from palm_rewards.loading import check_complete
 
 _WEIGHT, _BIAS = "score_head.weight", "score_head.bias"
 
@@ -47,9 +48,7 @@ class ScoreHeadModel(torch.nn.Module):
                 normalization that safe-rlhf applies while it trains a critic.
         """
         base, loading = AutoModel.from_pretrained(folder, output_loading_info=True, **arguments)
-        if missing := sorted(loading["missing_keys"]):
-            raise ValueError(f"its files lack {missing[0]} and {len(missing) - 1} more weights")
-        check_shapes(loading)
+        check_complete(loading)
         if getattr(base.config, "do_normalize", False):
             raise ValueError("its configuration has do_normalize, which is not supported")
         tensors = _head(folder)
@@ -68,19 +67,6 @@ class ScoreHeadModel(torch.nn.Module):
         rows = torch.arange(len(hidden), device=hidden.device)
         scores: torch.Tensor = self.score_head(hidden[rows, last].float())
         return scores
-
-
-def check_shapes(loading: Mapping[str, Any]) -> None:
-    """Refuse weights of other shapes than the configuration says; they would be made up.
-
-    Args:
-        loading: What transformers says of a model that it loaded.
-
-    Raises:
-        ValueError: There are some; names the first.
-    """
-    if mismatched := sorted(map(str, loading["mismatched_keys"])):
-        raise ValueError(f"a weight is not of the shape that config.json says: {mismatched[0]}")
 
 
 def _head(folder: Path) -> dict[str, torch.Tensor]:

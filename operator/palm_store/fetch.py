@@ -12,7 +12,7 @@ from palm_store.s3 import S3Store
 # No pickles (.bin, .pt): loading one runs whatever its author wrote.
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.jsonl")
 # Pickles again, and the same weights for other libraries: an s3:// prefix may hold a whole mirror.
-LEFT = (
+NOT_READ = (
     ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".onnx", ".gguf", ".ot",
     ".tflite",
 )  # fmt: skip
@@ -69,7 +69,7 @@ def fetch(uri: str, folder: Path, storage: StorageLocation, *, with_code: bool =
     """
     source = parsed(uri)
     if isinstance(source, S3Uri):
-        s3_bucket(source, storage).download_folder(source.key, folder, without=LEFT)
+        s3_bucket(source, storage).download_folder(source.key, folder, without=NOT_READ)
     else:
         _download_repository(source, folder, ["*.py"] if with_code else [])
     return folder

@@ -72,6 +72,7 @@ def test_a_purge_leaves_what_others_use_and_survives_a_kill(operator, tenant):
     deadline = time.monotonic() + 120
     while "purged s3://" not in operator.log.read_text()[before:]:
         assert time.monotonic() < deadline
+        time.sleep(0.01)
     operator.kill()
     left = parts()
     assert finalizers(tenant) == [FINALIZER]

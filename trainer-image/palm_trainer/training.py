@@ -15,6 +15,7 @@ from palm.contract import TrainingRequest
 from palm.training_progress import Checkpoint
 from palm_rewards import RewardScorer
 from palm_store import ResultStore
+from palm_store.fetch import NOT_READ
 from palm_store.job import InvalidData
 from palm_store.prompts import Prompt
 from palm_store.provenance import contents
@@ -201,5 +202,5 @@ def _save(trainer: Any, request: TrainingRequest, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for path in written.iterdir():
         # No pickles: loading one runs whatever its author wrote.
-        if path.is_file() and path.suffix not in (".bin", ".pt", ".pth", ".md"):
+        if path.is_file() and not path.name.endswith((*NOT_READ, ".md")):
             shutil.move(path, output / path.name)
